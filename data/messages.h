@@ -1,0 +1,29 @@
+// A conversation as data: roles, and typed parts. An image slot is a part, never a piece of text, so
+// that a literal "<image>" typed by a user stays text.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ocellus {
+
+struct Part {
+  enum class Kind : uint8_t { kText, kImage, kVideo };
+  Kind kind = Kind::kText;
+  std::string text;  // the text; of an image or video the path as written (may be empty inside a shard)
+};
+
+struct Message {
+  std::string role;  // "system" | "user" | "assistant"
+  std::vector<Part> parts;
+};
+
+/// Conversation — one training or evaluation sample before any pixel is read.
+struct Conversation {
+  std::string id;      // unique inside its source, e.g. "000123/4"
+  std::string source;  // what evaluation groups by: the record's "source", else the source's name
+  std::string where;   // for messages: "train-000.tar: 000123.jsonl line 5"
+  std::vector<Message> messages;
+};
+
+}  // namespace ocellus
