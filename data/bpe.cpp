@@ -1,0 +1,330 @@
+#include "data/bpe.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <queue>
+
+#include "data/unicode.h"
+#include "engine/check.h"
+
+namespace ocellus::tokenizer {
+namespace {
+
+constexpr int32_t kNoRank = INT32_MAX;
+
+/// (left, right) → rank and result, open addressing.
+class MergeTable {
+ public:
+  struct Entry {
+    uint64_t key = ~uint64_t{0};
+    int32_t rank = kNoRank, result = -1;
+  };
+
+  void build(const std::vector<BpeMerge>& merges) {
+    const size_t size = std::bit_ceil(merges.size() * 2 + 2);
+    entries_.assign(size, {});
+    shift_ = 64 - std::countr_zero(size);
+    for (const BpeMerge& m : merges) {
+      const uint64_t key = key_of(m.left, m.right);
+      size_t slot = slot_of(key);
+      while (entries_[slot].key != ~uint64_t{0} && entries_[slot].key != key)
+        slot = (slot + 1) & (size - 1);
+      entries_[slot] = {key, m.rank, m.result};  // of repeated pairs the last counts
+    }
+  }
+
+  const Entry& find(int32_t left, int32_t right) const {
+    const uint64_t key = key_of(left, right);
+    size_t slot = slot_of(key);
+    while (entries_[slot].key != key && entries_[slot].key != ~uint64_t{0})
+      slot = (slot + 1) & (entries_.size() - 1);
+    return entries_[slot].key == key ? entries_[slot] : none_;
+  }
+
+ private:
+  static uint64_t key_of(int32_t left, int32_t right) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  }
+  size_t slot_of(uint64_t key) const { return (key ^ key >> 29) * 0x9E3779B97F4A7C15ull >> shift_; }
+
+  std::vector<Entry> entries_;
+  Entry none_;
+  int shift_ = 63;
+};
+
+/// Words already encoded by this thread. Direct-mapped: a new word takes the place of an old one.
+class WordCache {
+ public:
+  struct alignas(64) Entry {
+    char word[28];
+    uint8_t length, count;
+    int32_t ids[8];
+  };
+  static constexpr size_t kEntries = 1 << 14;
+
+  /// The calling thread's cache for the model `owner`; the four models used last keep theirs.
+  static WordCache& of(uint64_t owner) {
+    thread_local std::array<WordCache, 4> caches;
+    thread_local uint64_t clock = 0;
+    WordCache* oldest = &caches[0];
+    for (WordCache& cache : caches) {
+      if (cache.owner_ == owner) {
+        cache.used_ = ++clock;
+        return cache;
+      }
+      if (cache.used_ < oldest->used_) oldest = &cache;
+    }
+    oldest->owner_ = owner;
+    oldest->used_ = ++clock;
+    oldest->entries_ = std::make_unique<Entry[]>(kEntries);
+    return *oldest;
+  }
+
+  Entry& slot(uint64_t hash) { return entries_[hash & (kEntries - 1)]; }
+
+ private:
+  uint64_t owner_ = 0, used_ = 0;
+  std::unique_ptr<Entry[]> entries_;
+};
+
+class Bpe final : public Model {
+ public:
+  Bpe(Vocabulary vocabulary, const std::vector<BpeMerge>& merges, BpeSettings settings,
+      const Where& where)
+      : vocabulary_(std::move(vocabulary)), settings_(std::move(settings)), owner_(next_owner()) {
+    merges_.build(merges);
+    if (settings_.unk_token) {
+      unk_ = vocabulary_.find(*settings_.unk_token);
+      unk_missing_ = unk_ < 0;
+    }
+    if (settings_.byte_fallback)
+      for (int b = 0; b < 256; ++b) fallback_[b] = vocabulary_.find(fmt::format("<0x{:02X}>", b));
+    if (settings_.bytes) prepare_bytes(where);
+  }
+
+  void encode(const Pieces& pieces, std::vector<int32_t>& ids) const override {
+    WordCache& cache = WordCache::of(owner_);
+    for (const Span& span : pieces.spans) {
+      const std::string_view word = pieces.piece(span);
+      if (word.empty()) continue;
+      if (word.size() > sizeof(WordCache::Entry::word)) {
+        encode_word(word, ids);
+        continue;
+      }
+      WordCache::Entry& entry = cache.slot(XXH3_64bits(word.data(), word.size()));
+      if (entry.length == word.size() && std::memcmp(entry.word, word.data(), word.size()) == 0) {
+        ids.insert(ids.end(), entry.ids, entry.ids + entry.count);
+        continue;
+      }
+      const size_t before = ids.size();
+      encode_word(word, ids);
+      const size_t count = ids.size() - before;
+      if (count > std::size(entry.ids)) continue;
+      std::memcpy(entry.word, word.data(), word.size());
+      entry.length = static_cast<uint8_t>(word.size());
+      entry.count = static_cast<uint8_t>(count);
+      std::copy(ids.begin() + static_cast<ptrdiff_t>(before), ids.end(), entry.ids);
+    }
+  }
+
+  std::optional<int32_t> find(std::string_view token) const override {
+    const int32_t id = vocabulary_.find(token);
+    return id < 0 ? std::nullopt : std::optional(id);
+  }
+  std::optional<std::string_view> token(int32_t id) const override { return vocabulary_.token(id); }
+  size_t size() const override { return vocabulary_.size(); }
+  int32_t id_limit() const override { return vocabulary_.id_limit(); }
+
+ private:
+  static uint64_t next_owner() {
+    static std::atomic<uint64_t> counter{0};
+    return ++counter;
+  }
+
+  /// Tables for words given as raw bytes: ids of single bytes, and (for ignore_merges) of whole words.
+  void prepare_bytes(const Where& where) {
+    for (int b = 0; b < 256; ++b) {
+      const std::string symbol(byte_symbol(static_cast<uint8_t>(b)));
+      const std::string& prefix = settings_.continuing_prefix;
+      const std::string& suffix = settings_.word_suffix;
+      for (int first = 0; first < 2; ++first)
+        for (int last = 0; last < 2; ++last)
+          byte_ids_[first * 2 + last][b] =
+              vocabulary_.find((first ? "" : prefix) + symbol + (last ? suffix : ""));
+    }
+    if (!settings_.ignore_merges) return;
+    for (size_t i = 0; i < vocabulary_.size(); ++i)
+      if (const auto bytes = bytes_of_symbols(vocabulary_[i].first))
+        byte_words_.add(*bytes, vocabulary_[i].second);
+    byte_words_.finish(where);
+  }
+
+  void encode_word(std::string_view word, std::vector<int32_t>& ids) const {
+    if (settings_.ignore_merges) {
+      const int32_t id = (settings_.bytes ? byte_words_ : vocabulary_).find(word);
+      if (id >= 0) {
+        ids.push_back(id);
+        return;
+      }
+    }
+    thread_local std::vector<int32_t> symbols;
+    symbols.clear();
+    if (settings_.bytes)
+      byte_symbols_of(word, symbols);
+    else
+      char_symbols_of(word, symbols);
+    if (symbols.size() <= 48)
+      merge_short(symbols, ids);
+    else
+      merge_long(symbols, ids);
+  }
+
+  /// What to do with one symbol and with unknown ones; the order of an unknown symbol and of byte
+  /// tokens after it is that of the original: the byte tokens come first.
+  struct Unknown {
+    bool pending = false;
+  };
+  void add_symbol(int32_t id, std::string_view text, Unknown& unknown,
+                  std::vector<int32_t>& symbols) const {
+    if (id >= 0) {
+      flush(unknown, symbols);
+      symbols.push_back(id);
+      return;
+    }
+    if (settings_.byte_fallback &&
+        std::all_of(text.begin(), text.end(),
+                    [&](char c) { return fallback_[static_cast<uint8_t>(c)] >= 0; })) {
+      for (char c : text) symbols.push_back(fallback_[static_cast<uint8_t>(c)]);
+      return;
+    }
+    if (!settings_.unk_token) return;
+    check<FormatError>(!unk_missing_,
+                       "tokenizer: the model's unk_token \"{}\" is needed but not in its vocabulary",
+                       *settings_.unk_token);
+    if (unknown.pending && !settings_.fuse_unk) symbols.push_back(unk_);
+    unknown.pending = true;
+  }
+  void flush(Unknown& unknown, std::vector<int32_t>& symbols) const {
+    if (unknown.pending) symbols.push_back(unk_);
+    unknown.pending = false;
+  }
+
+  void byte_symbols_of(std::string_view word, std::vector<int32_t>& symbols) const {
+    Unknown unknown;
+    const size_t last = word.size() - 1;
+    for (size_t i = 0; i < word.size(); ++i) {
+      const auto byte = static_cast<uint8_t>(word[i]);
+      const int32_t id = byte_ids_[(i == 0) * 2 + (i == last)][byte];
+      if (id >= 0) {
+        flush(unknown, symbols);
+        symbols.push_back(id);
+      } else {
+        add_symbol(-1, affixed(byte_symbol(byte), i == 0, i == last), unknown, symbols);
+      }
+    }
+    flush(unknown, symbols);
+  }
+
+  void char_symbols_of(std::string_view word, std::vector<int32_t>& symbols) const {
+    Unknown unknown;
+    const bool plain = settings_.continuing_prefix.empty() && settings_.word_suffix.empty();
+    for (size_t at = 0; at < word.size();) {
+      const size_t size = unicode::decode_at(word, at).size;
+      std::string_view text = word.substr(at, size);
+      std::string with_affixes;
+      if (!plain) {
+        with_affixes = affixed(text, at == 0, at + size == word.size());
+        text = with_affixes;
+      }
+      add_symbol(vocabulary_.find(text), text, unknown, symbols);
+      at += size;
+    }
+    flush(unknown, symbols);
+  }
+
+  std::string affixed(std::string_view symbol, bool first, bool last) const {
+    return (first ? "" : settings_.continuing_prefix) + std::string(symbol) +
+           (last ? settings_.word_suffix : "");
+  }
+
+  /// Repeatedly the lowest rank, found by scanning; quadratic, for short words.
+  void merge_short(std::vector<int32_t>& symbols, std::vector<int32_t>& ids) const {
+    const MergeTable::Entry* pairs[48];  // pairs[i]: symbols i and i + 1
+    size_t n = symbols.size();
+    for (size_t i = 0; i + 1 < n; ++i) pairs[i] = &merges_.find(symbols[i], symbols[i + 1]);
+    while (n > 1) {
+      size_t best = 0;
+      for (size_t i = 1; i + 1 < n; ++i)
+        if (pairs[i]->rank < pairs[best]->rank) best = i;
+      if (pairs[best]->rank == kNoRank) break;
+      symbols[best] = pairs[best]->result;
+      --n;
+      for (size_t i = best + 1; i < n; ++i) {
+        symbols[i] = symbols[i + 1];
+        pairs[i - 1] = pairs[i];
+      }
+      if (best + 1 < n) pairs[best] = &merges_.find(symbols[best], symbols[best + 1]);
+      if (best > 0) pairs[best - 1] = &merges_.find(symbols[best - 1], symbols[best]);
+    }
+    ids.insert(ids.end(), symbols.begin(), symbols.begin() + static_cast<ptrdiff_t>(n));
+  }
+
+  /// The same with a heap of candidates (rank, place) and a linked list: n log n.
+  void merge_long(std::vector<int32_t>& symbols, std::vector<int32_t>& ids) const {
+    const auto n = static_cast<uint32_t>(symbols.size());
+    constexpr uint32_t kEnd = UINT32_MAX;
+    std::vector<uint32_t> next(n), previous(n);
+    using Candidate = std::pair<int32_t, uint32_t>;
+    std::vector<Candidate> storage;
+    storage.reserve(n);
+    std::priority_queue heap(std::greater<Candidate>(), std::move(storage));
+    const auto push = [&](uint32_t i) {
+      const int32_t rank = merges_.find(symbols[i], symbols[next[i]]).rank;
+      if (rank != kNoRank) heap.push({rank, i});
+    };
+    for (uint32_t i = 0; i < n; ++i) {
+      previous[i] = i == 0 ? kEnd : i - 1;
+      next[i] = i + 1 == n ? kEnd : i + 1;
+    }
+    for (uint32_t i = 0; i + 1 < n; ++i) push(i);
+    while (!heap.empty()) {
+      const auto [rank, i] = heap.top();
+      heap.pop();
+      if (symbols[i] < 0 || next[i] == kEnd) continue;
+      const uint32_t right = next[i];
+      const MergeTable::Entry& entry = merges_.find(symbols[i], symbols[right]);
+      if (entry.rank != rank) continue;  // the pair has changed since
+      symbols[i] = entry.result;
+      symbols[right] = -1;
+      next[i] = next[right];
+      if (next[i] != kEnd) previous[next[i]] = i;
+      if (previous[i] != kEnd) push(previous[i]);
+      if (next[i] != kEnd) push(i);
+    }
+    for (int32_t symbol : symbols)
+      if (symbol >= 0) ids.push_back(symbol);
+  }
+
+  Vocabulary vocabulary_, byte_words_;
+  MergeTable merges_;
+  BpeSettings settings_;
+  uint64_t owner_;
+  int32_t unk_ = -1;
+  bool unk_missing_ = false;
+  std::array<int32_t, 256> fallback_{};
+  std::array<std::array<int32_t, 256>, 4> byte_ids_{};
+};
+
+}  // namespace
+
+std::unique_ptr<Model> make_bpe(Vocabulary vocabulary, const std::vector<BpeMerge>& merges,
+                                BpeSettings settings, const Where& where) {
+  return std::make_unique<Bpe>(std::move(vocabulary), merges, std::move(settings), where);
+}
+
+}  // namespace ocellus::tokenizer

@@ -1,0 +1,226 @@
+#include "data/tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "data/bpe.h"
+#include "data/pretokenizer.h"
+#include "data/tokenizer_impl.h"
+#include "data/unicode.h"
+#include "engine/check.h"
+#include "engine/file.h"
+
+namespace ocellus {
+
+using tokenizer::AddedTokens;
+using tokenizer::Pieces;
+
+namespace {
+
+/// A flat copy would be wasteful: most texts are valid, and are used where they are.
+std::string_view valid_text(std::string_view text, std::string& storage) {
+  if (unicode::is_valid_utf8(text)) return text;
+  storage = unicode::replace_invalid_utf8(text);
+  return storage;
+}
+
+/// Plain text between added tokens: pre-tokenizers, then the model.
+void encode_plain(const Tokenizer::Impl& impl, std::string_view text, bool at_start, Pieces& pieces,
+                  std::vector<int32_t>& ids) {
+  pieces.text = text;
+  pieces.spans.assign(1, {0, text.size(), at_start});
+  for (const auto& pre_tokenizer : impl.pre_tokenizers) pre_tokenizer->apply(pieces);
+  impl.model->encode(pieces, ids);
+}
+
+}  // namespace
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special,
+                                       bool parse_special) const {
+  std::string storage;
+  text = valid_text(text, storage);
+  std::vector<int32_t> ids;
+  ids.reserve(text.size() / 3 + 8);
+  thread_local Pieces pieces;
+  thread_local std::vector<AddedTokens::Part> parts, inner;
+  impl_->added.split(text, false, parse_special, parts);
+  for (const AddedTokens::Part& part : parts) {
+    if (part.id >= 0) {
+      ids.push_back(part.id);
+      continue;
+    }
+    tokenizer::NormalText normal;
+    std::string_view plain = text.substr(part.begin, part.end - part.begin);
+    if (impl_->normalizer) {
+      normal.text = plain;
+      impl_->normalizer->apply(normal);
+      plain = normal.text;
+    }
+    impl_->added.split(plain, true, parse_special, inner);
+    for (const AddedTokens::Part& piece : inner) {
+      if (piece.id >= 0)
+        ids.push_back(piece.id);
+      else
+        encode_plain(*impl_, plain.substr(piece.begin, piece.end - piece.begin),
+                     part.begin == 0 && piece.begin == 0 && !normal.start_lost, pieces, ids);
+    }
+  }
+  if (add_special)
+    for (const auto& post_processor : impl_->post_processors) post_processor->apply(ids);
+  return ids;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  std::vector<std::string> tokens;
+  tokens.reserve(ids.size());
+  for (int32_t id : ids) {
+    if (const tokenizer::AddedToken* added = impl_->added.find(id)) {
+      if (!skip_special || !added->special) tokens.push_back(added->normal_form);
+    } else if (const auto token = impl_->model->token(id)) {
+      tokens.emplace_back(*token);
+    }
+  }
+  if (impl_->decoder)
+    impl_->decoder->apply(tokens);
+  std::string text;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (i > 0 && !impl_->decoder) text += ' ';
+    text += tokens[i];
+  }
+  return text;
+}
+
+std::optional<int32_t> Tokenizer::token_to_id(std::string_view token) const {
+  if (const tokenizer::AddedToken* added = impl_->added.find(token)) return added->id;
+  return impl_->model->find(token);
+}
+
+std::string Tokenizer::id_to_token(int32_t id) const {
+  if (const tokenizer::AddedToken* added = impl_->added.find(id)) return added->content;
+  return std::string(impl_->model->token(id).value_or(""));
+}
+
+int Tokenizer::vocab_size() const {
+  return std::max(impl_->model->id_limit(), impl_->added.id_limit());
+}
+
+bool Tokenizer::is_special(int32_t id) const { return impl_->added.is_special(id); }
+
+std::string Tokenizer::to_json() const { return impl_->json; }
+
+Tokenizer Tokenizer::train_byte_bpe(const std::vector<std::string>& texts, int vocab_size,
+                                    const std::vector<std::string>& special_tokens) {
+  std::vector<std::string> first_tokens;
+  for (const std::string& token : special_tokens) {
+    check<UsageError>(!token.empty() && unicode::is_valid_utf8(token),
+                      "train_byte_bpe: special token \"{}\" is empty or not UTF-8", token);
+    if (std::find(first_tokens.begin(), first_tokens.end(), token) == first_tokens.end())
+      first_tokens.push_back(token);
+  }
+  check<UsageError>(vocab_size >= static_cast<int>(256 + first_tokens.size()) &&
+                        vocab_size <= tokenizer::kLargestId,
+                    "train_byte_bpe: vocab_size must be {} (256 bytes and {} special tokens) to {}, "
+                    "got {}",
+                    256 + first_tokens.size(), first_tokens.size(), tokenizer::kLargestId, vocab_size);
+  std::vector<std::pair<int, std::string>> alphabet;  // in order of code points
+  for (int b = 0; b < 256; ++b) {
+    const std::string symbol(tokenizer::byte_symbol(static_cast<uint8_t>(b)));
+    alphabet.emplace_back(static_cast<int>(unicode::decode_at(symbol, 0).code), symbol);
+  }
+  std::sort(alphabet.begin(), alphabet.end());
+  for (const auto& [code, symbol] : alphabet)
+    if (std::find(first_tokens.begin(), first_tokens.end(), symbol) == first_tokens.end())
+      first_tokens.push_back(symbol);
+
+  // Count words first: questions and captions repeat few of them.
+  std::unordered_map<std::string, int64_t> counts;
+  const auto split = tokenizer::make_byte_level(false, true, false);
+  Pieces pieces;
+  std::string storage, word;
+  for (const std::string& text : texts) {
+    pieces.text = valid_text(text, storage);
+    pieces.spans.assign(1, {0, pieces.text.size(), true});
+    split->apply(pieces);
+    for (const tokenizer::Span& span : pieces.spans) {
+      word = pieces.piece(span);
+      ++counts[word];
+    }
+  }
+  std::vector<std::pair<std::string, int64_t>> words;
+  words.reserve(counts.size());
+  for (const auto& [bytes, count] : counts)
+    words.emplace_back(tokenizer::symbols_of_bytes(bytes), count);
+  std::sort(words.begin(), words.end());
+  const tokenizer::BpeTraining trained =
+      tokenizer::train_bpe(words, first_tokens, static_cast<size_t>(vocab_size));
+
+  using Json = nlohmann::ordered_json;
+  Json added = Json::array(), vocab = Json::object(), merges = Json::array();
+  for (size_t i = 0; i < special_tokens.size(); ++i) {
+    if (std::find(special_tokens.begin(), special_tokens.begin() + static_cast<ptrdiff_t>(i),
+                  special_tokens[i]) != special_tokens.begin() + static_cast<ptrdiff_t>(i))
+      continue;
+    added.push_back(Json{{"id", added.size()},
+                         {"content", special_tokens[i]},
+                         {"single_word", false},
+                         {"lstrip", false},
+                         {"rstrip", false},
+                         {"normalized", false},
+                         {"special", true}});
+  }
+  // ordered_json looks a key up by scanning; writing the object as text keeps this linear.
+  std::string vocab_text = "{";
+  for (size_t i = 0; i < trained.tokens.size(); ++i)
+    vocab_text += fmt::format("{}{}:{}", i ? "," : "", Json(trained.tokens[i]).dump(), i);
+  vocab_text += "}";
+  for (const auto& [left, right] : trained.merges)
+    merges.push_back(Json::array({trained.tokens[left], trained.tokens[right]}));
+  const Json byte_level{{"type", "ByteLevel"},
+                        {"add_prefix_space", false},
+                        {"trim_offsets", true},
+                        {"use_regex", true}};
+  const std::string text = fmt::format(
+      R"({{"version":"1.0","truncation":null,"padding":null,"added_tokens":{},"normalizer":null,)"
+      R"("pre_tokenizer":{},"post_processor":null,"decoder":{},"model":{{"type":"BPE","dropout":null,)"
+      R"("unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,)"
+      R"("fuse_unk":false,"byte_fallback":false,"ignore_merges":false,"vocab":{},"merges":{}}}}})",
+      added.dump(), byte_level.dump(), byte_level.dump(), vocab_text, merges.dump());
+  return from_json(text, "train_byte_bpe");
+}
+
+std::string StreamDecoder::push(int32_t id) {
+  ids_.push_back(id);
+  const std::string text = tokenizer_.decode(ids_, skip_special_);
+  // A replacement character at the end may be the start of a character that is not finished.
+  std::string_view ready = text;
+  if (ready.ends_with("\xEF\xBF\xBD")) {
+    while (ready.ends_with("\xEF\xBF\xBD")) ready.remove_suffix(3);
+    if (ready.size() <= told_.size()) return "";
+  }
+  if (!ready.starts_with(told_)) return "";
+  std::string piece(ready.substr(told_.size()));
+  told_ = ready;
+  if (ready.size() == text.size()) {
+    // Everything is told: keep a few ids as context for decoders that look at their neighbours.
+    constexpr size_t kContext = 6;
+    if (ids_.size() > 2 * kContext) {
+      ids_.erase(ids_.begin(), ids_.end() - kContext);
+      told_ = tokenizer_.decode(ids_, skip_special_);
+    }
+  }
+  return piece;
+}
+
+std::string StreamDecoder::finish() {
+  const std::string text = tokenizer_.decode(ids_, skip_special_);
+  std::string piece = text.starts_with(told_) ? text.substr(told_.size()) : "";
+  ids_.clear();
+  told_.clear();
+  return piece;
+}
+
+}  // namespace ocellus

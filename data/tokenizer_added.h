@@ -1,0 +1,65 @@
+// Added tokens: strings that are cut out of a text before the model sees it.
+#pragma once
+#include <array>
+#include <unordered_map>
+
+#include "data/tokenizer_parts.h"
+
+namespace ocellus::tokenizer {
+
+/// A set of strings searched for from left to right, the longest at the first place where one fits.
+class StringMatcher {
+ public:
+  struct Match {
+    size_t begin, end;
+    uint32_t value;
+  };
+  void add(std::string_view text, uint32_t value);
+  bool empty() const { return edges_.empty(); }
+  /// The first match at or after `from`.
+  std::optional<Match> find(std::string_view text, size_t from) const;
+
+ private:
+  static constexpr uint32_t kNone = UINT32_MAX;
+  std::unordered_map<uint64_t, uint32_t> edges_;  // node << 8 | byte → node
+  std::vector<uint32_t> values_{kNone};           // by node; 0 is the root
+  std::array<bool, 256> starts_{};
+};
+
+struct AddedToken {
+  std::string content;
+  int32_t id = -1;
+  bool special = false, single_word = false, lstrip = false, rstrip = false, normalized = true;
+  std::string normal_form;  // what `content` is after normalization; decoding starts from it
+};
+
+class AddedTokens {
+ public:
+  /// Gives the token its id (that of the same string in the model, else the next free one; the id in
+  /// the file does not count) and its normal form.
+  void add(AddedToken token, const Model& model, const Normalizer* normalizer);
+  void finish();
+
+  /// A part of a text: an added token (id ≥ 0) or plain text (-1).
+  struct Part {
+    size_t begin, end;
+    int32_t id;
+  };
+  /// Cuts `text` at tokens matched before (`normalized` = false) or after normalization. With
+  /// `parse` = false only tokens made of blanks count.
+  void split(std::string_view text, bool normalized, bool parse, std::vector<Part>& parts) const;
+
+  const AddedToken* find(int32_t id) const;
+  const AddedToken* find(std::string_view content) const;
+  bool is_special(int32_t id) const;
+  int32_t id_limit() const;
+
+ private:
+  std::vector<AddedToken> tokens_;
+  std::unordered_map<std::string, uint32_t> by_content_;
+  std::unordered_map<int32_t, uint32_t> by_id_;
+  StringMatcher raw_, normalized_;
+  int32_t next_id_ = -1;
+};
+
+}  // namespace ocellus::tokenizer

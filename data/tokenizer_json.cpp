@@ -1,0 +1,74 @@
+// Reads a whole tokenizer.json, or makes one of vocab.json and merges.txt.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "data/pretokenizer.h"
+#include "data/tokenizer_fields.h"
+#include "data/tokenizer_impl.h"
+#include "data/tokenizer_sections.h"
+#include "engine/check.h"
+#include "engine/file.h"
+#include "engine/json.h"
+
+namespace ocellus {
+
+using namespace tokenizer;
+
+namespace {
+
+void read_added_tokens(const Json& list, const Where& where, Tokenizer::Impl& impl) {
+  for (size_t i = 0; i < list.size(); ++i) {
+    AddedToken token;
+    token.content = string_field(list[i], "content", where[i]);
+    token.special = bool_field(list[i], "special", where[i]);
+    token.single_word = bool_field(list[i], "single_word", where[i]);
+    token.lstrip = bool_field(list[i], "lstrip", where[i]);
+    token.rstrip = bool_field(list[i], "rstrip", where[i]);
+    token.normalized = bool_field(list[i], "normalized", where[i]);
+    impl.added.add(std::move(token), *impl.model, impl.normalizer.get());
+  }
+}
+
+std::shared_ptr<Tokenizer::Impl> read_tokenizer(const Json& file, const Where& where) {
+  auto impl = std::make_shared<Tokenizer::Impl>();
+  if (optional_field(file, "version", where)) {
+    const std::string version = string_field(file, "version", where);
+    check<FormatError>(version == "1.0", "{}: version \"{}\" is not supported, only \"1.0\"",
+                       where.text(), version);
+  }
+  if (const Json* section = optional_field(file, "normalizer", where))
+    impl->normalizer = read_normalizer(*section, where / "normalizer");
+  const Json& model = object_field(file, "model", where);
+  bool bytes = model_kind(model, where / "model") == "BPE";
+  if (const Json* section = optional_field(file, "pre_tokenizer", where))
+    impl->pre_tokenizers = read_pre_tokenizers(*section, where / "pre_tokenizer", bytes);
+  else
+    bytes = false;
+  impl->model = read_model(model, bytes, where / "model");
+  if (const Json* section = optional_field(file, "post_processor", where))
+    impl->post_processors = read_post_processors(*section, where / "post_processor");
+  if (const Json* section = optional_field(file, "decoder", where))
+    impl->decoder = read_decoder(*section, where / "decoder");
+  if (optional_field(file, "added_tokens", where))
+    read_added_tokens(array_field(file, "added_tokens", where), where / "added_tokens", *impl);
+  impl->added.finish();
+  return impl;
+}
+
+}  // namespace
+
+Tokenizer Tokenizer::from_json(std::string_view text, const std::string& who) {
+  auto impl = read_tokenizer(parse_json(text, who), {who, ""});
+  impl->json = text;
+  return Tokenizer(impl);
+}
+
+Tokenizer Tokenizer::load(const std::string& file_or_folder) {
+  namespace fs = std::filesystem;
+  std::string path = file_or_folder;
+  std::error_code error;
+  if (fs::is_directory(path, error)) path = (fs::path(path) / "tokenizer.json").string();
+  return from_json(read_file(path, uint64_t{1} << 30), path);
+}
+
+}  // namespace ocellus
