@@ -46,14 +46,14 @@ struct Header {
 
 // Chunks that carry nothing we use are skipped unread: no text, no profile, nothing to inflate.
 constexpr unsigned char kIgnored[] =
-    "iCCP\0tEXt\0zTXt\0iTXt\0sPLT\0hIST\0pCAL\0sCAL\0pHYs\0oFFs\0tIME\0cHRM\0gAMA\0sRGB\0sBIT\0bKG"
-    "D";
+    "iCCP\0tEXt\0zTXt\0iTXt\0sPLT\0hIST\0pCAL\0sCAL\0"
+    "pHYs\0oFFs\0tIME\0cHRM\0gAMA\0sRGB\0sBIT\0bKGD";
 
 bool read_header(Reader* r, Header* header) {
   if (setjmp(png_jmpbuf(r->png))) return false;
   png_set_read_fn(r->png, r, read_bytes);
-  png_set_user_limits(r->png, 0x7fffffff,
-                      0x7fffffff);  // our own limit is applied to width · height
+  // libpng's limit on each side is lifted: ours is on width · height.
+  png_set_user_limits(r->png, 0x7fffffff, 0x7fffffff);
   png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, kIgnored, sizeof kIgnored / 5);
   png_read_info(r->png, r->info);
   return png_get_IHDR(r->png, r->info, &header->width, &header->height, &header->depth,
