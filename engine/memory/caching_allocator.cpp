@@ -178,6 +178,7 @@ void CachingAllocator::give_back(void* pointer, size_t) {
   auto found = live_.find(pointer);
   Block* block = found->second;
   live_.erase(found);
+  if (first_violation_.empty() && !canary_intact(*block)) first_violation_ = violation_of(*block);
   auto owner = owners_.find(block->owner);
   if ((owner->second -= block->size) == 0) owners_.erase(owner);
   stats_.in_use -= block->size;
@@ -227,11 +228,16 @@ bool CachingAllocator::canary_intact(const Block& block) const {
          std::all_of(bytes + kCanaryBytes + block.requested, bytes + block.size, untouched);
 }
 
+std::string CachingAllocator::violation_of(const Block& block) {
+  return fmt::format("{}: wrote outside of a block of {} bytes it owns", block.owner,
+                     block.requested);
+}
+
 void CachingAllocator::check_canaries() const {
   std::lock_guard lock(mutex_);
+  check<Error>(first_violation_.empty(), "{}", first_violation_);
   for (const auto& [pointer, block] : live_)
-    check<Error>(canary_intact(*block), "{}: wrote outside of a block of {} bytes it owns",
-                 block->owner, block->requested);
+    check<Error>(canary_intact(*block), "{}", violation_of(*block));
 }
 
 MemoryStats CachingAllocator::stats() const {

@@ -71,7 +71,8 @@ class CachingAllocator : public std::enable_shared_from_this<CachingAllocator> {
   void set_limit(size_t bytes);
   /// Writes a pattern around every block from now on; check_canaries() then finds who wrote outside.
   void set_canaries(bool on);
-  /// Throws Error naming the owner of the first block whose surroundings were overwritten.
+  /// Throws Error naming the owner of the first block whose surroundings were overwritten, live or
+  /// given back since.
   void check_canaries() const;
 
   MemoryStats stats() const;
@@ -97,6 +98,7 @@ class CachingAllocator : public std::enable_shared_from_this<CachingAllocator> {
   void give_back(void* pointer, size_t bytes);
   void release_cached_locked();
   bool canary_intact(const Block& block) const;
+  static std::string violation_of(const Block& block);
   std::string report_locked(size_t requested) const;
   std::set<Block*, BySize>& pool_of(const Block& block);
 
@@ -108,6 +110,7 @@ class CachingAllocator : public std::enable_shared_from_this<CachingAllocator> {
   MemoryStats stats_;
   size_t limit_ = 0;
   bool canaries_ = false;
+  std::string first_violation_;  // of a block that was given back overwritten
 };
 
 /// The allocator of a device: the host's always; others once registered.
