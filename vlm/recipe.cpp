@@ -18,9 +18,10 @@ struct TomlAssertion : std::runtime_error {
 [[noreturn]] void toml_assertion(const char* what) { throw TomlAssertion(what); }
 }  // namespace
 
-// toml++ 3.3 meets some invalid input (`[@[@`) only with assertions, which abort in debug builds
-// and are promises to the optimiser in release builds. Here they throw in both, which needs the
-// header-only form and NDEBUG out of the way.
+// toml++ 3.3 meets some invalid input only with assertions and "unreachable" marks: `[@[@`, or an é
+// outside a string. Those abort in debug builds and are promises to the optimiser in release
+// builds. Here they throw in both, which needs the header-only form and NDEBUG out of the way; in
+// the character tables, which are noexcept, they answer "no".
 #undef NDEBUG
 #undef TOML_HEADER_ONLY
 #undef TOML_SHARED_LIB
@@ -30,14 +31,20 @@ struct TomlAssertion : std::runtime_error {
   do {                                            \
     if (!(condition)) toml_assertion(#condition); \
   } while (false)
+#include <toml++/impl/forward_declarations.h>
+#undef TOML_UNREACHABLE
+#define TOML_UNREACHABLE return false
+#include <toml++/impl/unicode.h>
+#undef TOML_UNREACHABLE
+#define TOML_UNREACHABLE toml_assertion("unreachable")
 #include <toml++/toml.h>
 
 namespace ocellus {
 namespace {
 
 constexpr uint64_t kMaxBytes = 1 << 20;
-constexpr size_t kMaxDots =
-    120;  // in one line; bounds the depth of tables, whose destructors recurse
+// Dots in one line: bounds the depth of tables, whose destructors recurse.
+constexpr size_t kMaxDots = 120;
 constexpr size_t kMaxShown = 120;  // bytes of the input that an error message repeats
 
 /// Text of the input as it may stand in a message: short, without control characters.

@@ -249,8 +249,6 @@ void describe(KeyVisitor& v, DataRecipe& r) {
          .used = folder,
          .used_with = with},
         r.annotations);
-  v.table({.name = "fields", .used = folder, .used_with = with},
-          [&](KeyVisitor& t) { describe(t, r.fields); });
   v.key({.name = "on_bad",
          .help = "what a sample that cannot be read leads to",
          .choices = {"fail", "quarantine", "substitute"}},
@@ -262,6 +260,8 @@ void describe(KeyVisitor& v, DataRecipe& r) {
          .used = r.on_bad != "fail",
          .used_with = "on_bad = \"quarantine\" or \"substitute\""},
         r.bad_cap);
+  v.table({.name = "fields", .used = folder, .used_with = with},
+          [&](KeyVisitor& t) { describe(t, r.fields); });
 }
 
 void describe(KeyVisitor& v, LoaderRecipe& r) {

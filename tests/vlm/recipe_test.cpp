@@ -239,6 +239,8 @@ TEST_CASE(
   CHECK(contains(refusal<FormatError>("seed = \n"), "r.toml line 1, column "));
   CHECK(contains(refusal<FormatError>("seed = 1\nseed = 2\n"), "r.toml line 2, column "));
   CHECK(contains(refusal<FormatError>("[@[@"), "r.toml"));
+  CHECK(contains(refusal<FormatError>("é = 1\n"), "r.toml line 1, column 1"));
+  CHECK(contains(refusal<FormatError>("\xef\xbb\x9f = 1\n"), "r.toml line 1, column 1"));
   CHECK(contains(refusal<FormatError>("\xff\xfe"), "r.toml"));
   CHECK(contains(refusal<FormatError>("a = " + std::string(100000, '[')), "r.toml"));
   std::string deep = "a";
