@@ -59,7 +59,8 @@ Parameter& Module::parameter_(const std::string& name, const Shape& shape, Init 
 void Module::for_each_parameter(const std::function<void(const std::string&, Parameter&)>& visit,
                                 const std::string& prefix) {
   for (auto& [name, parameter] : parameters_) visit(prefix + name, *parameter);
-  for (auto& [name, child] : children_) child->for_each_parameter(visit, prefix + name + ".");
+  for (auto& [name, child] : children_)
+    child->for_each_parameter(visit, name.empty() ? prefix : prefix + name + ".");
 }
 
 std::vector<std::pair<std::string, Parameter*>> Module::parameters() {

@@ -30,7 +30,8 @@ class Module {
  protected:
   /// Registers a parameter under a local name.
   Parameter& parameter_(const std::string& name, const Shape& shape, Init init);
-  /// Makes and registers a child; the name may contain dots ("attention.output.dense").
+  /// Makes and registers a child; the name may contain dots ("attention.output.dense"), and an empty one
+  /// adds nothing to the path.
   template <class M, class... Args>
   M& child_(const std::string& name, Args&&... args) {
     auto child = std::make_unique<M>(std::forward<Args>(args)...);

@@ -1,0 +1,55 @@
+// Hugging Face config.json ↔ our parts. Keys keep their public names; what a class does not use is
+// ignored as transformers does, what it needs and lacks is a FormatError naming the key.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "nn/rope.h"
+
+namespace ocellus {
+
+/// DecoderConfig — a Llama-style language model (`model_type: "llama"`).
+struct DecoderConfig {
+  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0;
+  int64_t num_key_value_heads = 0, head_dim = 0, intermediate_size = 0;
+  int64_t max_position_embeddings = 2048;
+  std::string hidden_act = "silu";
+  double rms_norm_eps = 1e-6, initializer_range = 0.02;
+  RopeConfig rope;
+  bool tie_word_embeddings = false, attention_bias = false, mlp_bias = false;
+  double dropout = 0;  // ours: on the outputs of attention and feed-forward, in training only
+  int64_t bos_token_id = -1, pad_token_id = -1;
+  std::vector<int64_t> eos_token_ids;
+};
+
+/// VisionConfig — an image encoder: ViT, SigLIP's, or Idefics3's.
+struct VisionConfig {
+  std::string model_type = "siglip_vision_model";  // vit | siglip_vision_model | idefics3_vision
+  int64_t image_size = 0, patch_size = 0, num_channels = 3;
+  int64_t hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0, intermediate_size = 0;
+  std::string hidden_act = "gelu_pytorch_tanh";
+  double layer_norm_eps = 1e-6, initializer_range = 0.02;
+  bool qkv_bias = true;
+  bool use_head = true;  // SigLIP's attention pooling, ViT's tanh pooler
+  double dropout = 0;
+  int64_t pooler_size = 0;
+  std::string pooler_act = "tanh";
+};
+
+/// TextEncoderConfig — SigLIP's text tower.
+struct TextEncoderConfig {
+  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0;
+  int64_t intermediate_size = 0, max_position_embeddings = 64, projection_size = 0;
+  std::string hidden_act = "gelu_pytorch_tanh";
+  double layer_norm_eps = 1e-6;
+};
+
+DecoderConfig read_decoder_config(const nlohmann::json& config, const std::string& who);
+VisionConfig read_vision_config(const nlohmann::json& config, const std::string& who);
+TextEncoderConfig read_text_encoder_config(const nlohmann::json& config, const std::string& who);
+
+nlohmann::json to_json(const DecoderConfig& config);
+nlohmann::json to_json(const VisionConfig& config);
+
+}  // namespace ocellus
