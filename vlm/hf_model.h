@@ -1,0 +1,45 @@
+// Models under the names and call conventions of Hugging Face `transformers`: built from config.json,
+// called with named tensors, answering with named tensors. `ocellus parity` runs these.
+#pragma once
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "vlm/generate.h"
+
+namespace ocellus {
+
+/// Inputs of one forward call: "input_ids", "attention_mask", "pixel_values", "labels", …, and flags.
+struct HfInputs {
+  std::map<std::string, Tensor> tensors;
+  std::map<std::string, bool> flags;  // interpolate_pos_encoding, return_loss
+  Tensor get(const std::string& name) const;       // undefined if absent
+  Tensor need(const std::string& name) const;      // FormatError if absent
+  bool flag(const std::string& name) const;
+};
+
+using HfOutputs = std::map<std::string, Variable>;
+
+class HfModel : public Module {
+ public:
+  /// Outputs by their transformers name, nested ones with dots; "loss" if labels or return_loss ask.
+  virtual HfOutputs forward(const HfInputs& inputs) = 0;
+  /// Greedy or sampled continuation of input_ids, prompt included, rows padded; throws if the class
+  /// cannot generate.
+  virtual Tensor generate(const HfInputs& inputs, const GenerateOptions& options);
+  /// The decoder of a language model, or nullptr.
+  virtual Decoder* decoder() { return nullptr; }
+};
+
+/// make_hf_model — an uninitialised model of `architecture` (LlamaForCausalLM, ViTModel, SiglipModel,
+/// SiglipTextModel, SiglipVisionModel). FormatError for others, naming those that exist.
+std::unique_ptr<HfModel> make_hf_model(const std::string& architecture, const nlohmann::json& config,
+                                       const std::string& who);
+
+/// load_hf_model — the model of a folder: config.json's architecture with its weights, in `dtype`.
+std::unique_ptr<HfModel> load_hf_model(const std::string& folder, const std::string& architecture,
+                                       DType dtype);
+
+}  // namespace ocellus
