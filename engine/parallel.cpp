@@ -257,6 +257,8 @@ void set_num_threads(int n) {
 
 int num_threads() { return Pool::instance().threads(); }
 
+bool in_parallel() { return inside_loop; }
+
 namespace detail {
 
 void run_parallel(int64_t count, int64_t grain, ParallelBody call, void* body) {

@@ -17,6 +17,9 @@ void set_num_threads(int n);
 /// no number from 1 to 64); else the processors that this process may run on.
 int num_threads();
 
+/// in_parallel — whether this thread runs a body of parallel_for now: loops would be serial.
+bool in_parallel();
+
 namespace detail {
 using ParallelBody = void (*)(void* body, int64_t begin, int64_t end);
 void run_parallel(int64_t count, int64_t grain, ParallelBody call, void* body);
