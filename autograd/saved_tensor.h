@@ -1,5 +1,5 @@
 // What a backward closure keeps. A saved tensor remembers the version of its storage and refuses to be
-// read after an in-place write; one that is cheap to rebuild is kept as a recipe instead.
+// read after an in-place write; one that is cheap to have again is kept as how to rebuild it.
 #pragma once
 #include <functional>
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace ocellus {
 
-/// Recipe — how to rebuild the output of a cheap op in backward, once for all its readers.
-struct Recipe {
+/// Rebuild — how to rebuild the output of a cheap op in backward, once for all its readers.
+struct Rebuild {
   std::function<Tensor()> rebuild;
   Tensor cached;
 };
@@ -18,7 +18,7 @@ class SavedTensor {
  public:
   SavedTensor() = default;
   explicit SavedTensor(const Tensor& tensor) : tensor_(tensor), version_(tensor.version()) {}
-  explicit SavedTensor(std::shared_ptr<Recipe> recipe) : recipe_(std::move(recipe)) {}
+  explicit SavedTensor(std::shared_ptr<Rebuild> recipe) : recipe_(std::move(recipe)) {}
 
   /// The tensor as it was saved. Throws AutogradError naming the reading op and the writer.
   Tensor operator()() const;
@@ -26,7 +26,7 @@ class SavedTensor {
  private:
   Tensor tensor_;
   uint32_t version_ = 0;
-  std::shared_ptr<Recipe> recipe_;
+  std::shared_ptr<Rebuild> recipe_;
 };
 
 /// save — keeps x for backward and counts its bytes for the node that the next record() makes.

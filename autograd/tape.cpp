@@ -1,7 +1,10 @@
 #include "autograd/tape.h"
 
+#include "autograd/finite_watch.h"
+
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <map>
 
 #include "engine/kernels/elementwise.h"
@@ -22,6 +25,22 @@ struct PendingSaves {
   std::vector<std::weak_ptr<Storage>> storages;
 };
 thread_local PendingSaves pending;
+
+// FiniteWatch: on or off, and the sentence about the first bad output.
+thread_local bool watch_on = false;
+thread_local std::string watch_first;
+
+void watch_outputs(const OpDef& op, const Tensors& outputs) {
+  if (!watch_first.empty()) return;
+  for (const Tensor& y : outputs) {
+    if (!y.defined() || !is_floating(y.dtype())) continue;
+    for (double v : y.to_vector<double>())
+      if (!std::isfinite(v)) {
+        watch_first = fmt::format("the output {} of {} holds {}", to_string(y.shape()), op.name, v);
+        return;
+      }
+  }
+}
 
 }  // namespace
 
@@ -97,6 +116,7 @@ Variable Tape::new_slot(Tensor value) {
 
 Variables record_node(const OpDef& op, const Variables& inputs, Tensors outputs, BackwardN backward,
                       std::function<Tensor()> recompute, bool always) {
+  if (watch_on) watch_outputs(op, outputs);
   if (active_tape)
     return active_tape->append(op, inputs, std::move(outputs), std::move(backward),
                                std::move(recompute), always);
@@ -128,7 +148,7 @@ Variables Tape::append(const OpDef& op, const Variables& inputs, Tensors outputs
   ++live_node_count;
   for (Tensor& y : outputs) results.push_back(new_slot(std::move(y)));
   if (recompute && recompute_on)
-    slot_of(results[0]).recipe = std::make_shared<Recipe>(Recipe{std::move(recompute), {}});
+    slot_of(results[0]).recipe = std::make_shared<Rebuild>(Rebuild{std::move(recompute), {}});
   return results;
 }
 
@@ -255,6 +275,15 @@ std::vector<std::shared_ptr<Storage>> Tape::saved_storages() const {
       if (auto storage = weak.lock()) list.push_back(std::move(storage));
   return list;
 }
+
+FiniteWatch::FiniteWatch() : before_(std::exchange(watch_first, {})), active_before_(watch_on) {
+  watch_on = true;
+}
+FiniteWatch::~FiniteWatch() {
+  watch_on = active_before_;
+  watch_first = before_;
+}
+const std::string& FiniteWatch::first() const { return watch_first; }
 
 StopRecording::StopRecording() : stopped_(std::exchange(active_tape, nullptr)) {}
 StopRecording::~StopRecording() { active_tape = stopped_; }

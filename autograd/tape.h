@@ -81,7 +81,7 @@ class Tape {
     GradSink* sink = nullptr;
     bool is_leaf = false;
     Tensor gradient;
-    std::shared_ptr<Recipe> recipe;
+    std::shared_ptr<Rebuild> recipe;
   };
   struct Node {
     const OpDef* op;

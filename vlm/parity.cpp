@@ -46,7 +46,8 @@ struct Golden {
   HfInputs inputs(const std::string& prefix) const {
     HfInputs in;
     for (const std::string& name : under(prefix)) in.tensors[name] = input(prefix + name);
-    for (const auto& [key, value] : meta.value("call", json::object()).items())
+    const json call = meta.value("call", json::object());
+    for (const auto& [key, value] : call.items())
       if (value.is_boolean()) in.flags[key] = value.get<bool>();
     return in;
   }
@@ -125,7 +126,8 @@ Variable loss_of(const Golden& golden, HfOutputs& outputs) {
 
 std::set<std::string> name_set(const json& meta, const char* key) {
   std::set<std::string> names;
-  for (const json& name : meta.value(key, json::array())) names.insert(name.get<std::string>());
+  const json list = meta.value(key, json::array());
+  for (const json& name : list) names.insert(name.get<std::string>());
   return names;
 }
 

@@ -55,7 +55,7 @@ class Optimizer {
 double clip_factor(double norm, double limit);
 
 /// group_parameters — groups of the trainable parameters of `module` by rate and decay: the rate of the
-/// last pattern that matches, decay only on matrices (rank ≥ 2) that are no embedding tables' biases or
+/// last pattern that matches, decay only on matrices (rank ≥ 2), never on biases and
 /// norms. UsageError for a pattern that matches no trainable parameter, or a parameter no pattern matches.
 std::vector<ParameterGroup> group_parameters(
     Module& module, const std::vector<std::pair<std::string, double>>& lr_by_pattern,

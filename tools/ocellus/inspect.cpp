@@ -1,0 +1,96 @@
+// ocellus inspect: what a checkpoint, shard or run folder holds.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "data/tar.h"
+#include "engine/file.h"
+#include "engine/json.h"
+#include "nn/checkpoint_file.h"
+#include "tools/ocellus/command.h"
+#include "vlm/checkpoint_protocol.h"
+
+namespace ocellus {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct Arguments {
+  std::string path;
+  bool json_output = false;
+};
+
+json describe_checkpoint(const CheckpointReader& reader) {
+  json tensors = json::array();
+  int64_t total = 0, bytes = 0;
+  for (const std::string& name : reader.names()) {
+    const TensorInfo& info = reader.info(name);
+    total += info.shape.numel();
+    bytes += static_cast<int64_t>(info.end - info.begin);
+    tensors.push_back({{"name", name},
+                       {"dtype", info.stored},
+                       {"shape", std::vector<int64_t>(info.shape.begin(), info.shape.end())},
+                       {"bytes", info.end - info.begin}});
+  }
+  return {{"kind", "checkpoint"}, {"files", reader.files().size()}, {"elements", total}, {"bytes", bytes},
+          {"tensors", tensors}};
+}
+
+void print_checkpoint(const json& document) {
+  for (const json& tensor : document["tensors"])
+    fmt::print("{:<64} {:<6} {}\n", tensor["name"].get<std::string>(), tensor["dtype"].get<std::string>(),
+               tensor["shape"].dump());
+  fmt::print("{} tensors, {} elements, {} bytes in {} file(s)\n", document["tensors"].size(),
+             document["elements"].get<int64_t>(), document["bytes"].get<int64_t>(),
+             document["files"].get<size_t>());
+}
+
+json describe_shard(const std::string& path) {
+  const TarFile tar(path);
+  json members = json::array();
+  for (const TarMember& member : tar.members())
+    members.push_back({{"name", member.name}, {"offset", member.offset}, {"bytes", member.size}});
+  return {{"kind", "shard"}, {"samples", group_samples(tar.members(), path).size()}, {"members", members}};
+}
+
+json describe_run(const std::string& path) {
+  json steps = json::array();
+  for (int64_t step : checkpoint_steps(path)) {
+    const std::string fault = verify_checkpoint(fmt::format("{}/checkpoints/step-{:08}", path, step));
+    steps.push_back({{"step", step}, {"ok", fault.empty()}, {"fault", fault}});
+  }
+  json run = fs::exists(path + "/run.json") ? load_json(path + "/run.json") : json();
+  return {{"kind", "run"}, {"checkpoints", steps}, {"run", run}};
+}
+
+int run(const Arguments& a) {
+  check<FormatError>(fs::exists(a.path), "{}: there is no such file or folder", a.path);
+  json document;
+  const bool folder = fs::is_directory(a.path);
+  if (folder && (fs::exists(a.path + "/log.jsonl") || fs::exists(a.path + "/checkpoints")))
+    document = describe_run(a.path);
+  else if (!folder && a.path.ends_with(".tar"))
+    document = describe_shard(a.path);
+  else
+    document = describe_checkpoint(CheckpointReader(a.path));
+  if (a.json_output) {
+    fmt::print("{}\n", document.dump());
+  } else if (document["kind"] == "checkpoint") {
+    print_checkpoint(document);
+  } else {
+    fmt::print("{}\n", document.dump(2));
+  }
+  return 0;
+}
+
+const RegisterCommand kInspect({"inspect", "names, types, shapes and sizes of a checkpoint, shard or run",
+                                "ocellus inspect runs/quickstart/model",
+                                [](Options& options) -> std::function<int()> {
+                                  auto a = std::make_shared<Arguments>();
+                                  options.positional("path", a->path, "safetensors file, model folder, tar shard, run folder");
+                                  options.json(a->json_output);
+                                  return [a] { return run(*a); };
+                                }});
+
+}  // namespace
+}  // namespace ocellus

@@ -1,0 +1,32 @@
+// Entry point: runs a command and turns errors into exit statuses.
+#include <fmt/core.h>
+
+#include <new>
+
+#include "engine/check.h"
+#include "tools/ocellus/command.h"
+
+int main(int argc, char** argv) {
+  using namespace ocellus;
+  auto report = [](const char* what, int status) {
+    fmt::print(stderr, "ocellus: {}\n", what);
+    return status;
+  };
+  try {
+    return run_program(argc, argv);
+  } catch (const UsageError& error) {
+    return report(error.what(), 2);
+  } catch (const FormatError& error) {
+    return report(error.what(), 3);
+  } catch (const OutOfMemory& error) {
+    return report(error.what(), 4);
+  } catch (const std::bad_alloc&) {
+    return report("out of memory", 4);
+  } catch (const NumericsError& error) {
+    return report(error.what(), 5);
+  } catch (const DeviceError& error) {
+    return report(error.what(), 2);
+  } catch (const std::exception& error) {  // files that cannot be written, shapes that do not fit
+    return report(error.what(), 3);
+  }
+}

@@ -1,0 +1,80 @@
+// ocellus train: runs a recipe.
+#include "vlm/train.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "tools/ocellus/command.h"
+
+namespace ocellus {
+namespace {
+
+struct Arguments {
+  std::string recipe, out, device = "auto";
+  std::vector<std::string> settings;
+  int64_t threads = 0;
+  bool resume = false, json = false, help_recipe = false;
+};
+
+void print_answers(const EvaluationResult& evaluation) {
+  if (evaluation.all.n == 0) return;
+  fmt::print("accuracy {:.2f} % ({} of {})\n", 100 * evaluation.all.accuracy(), evaluation.all.right,
+             evaluation.all.n);
+  for (const auto& [source, tally] : evaluation.by_source)
+    fmt::print("  {:<12} {:.2f} % of {}\n", source, 100 * tally.accuracy(), tally.n);
+  for (const Answered& a : evaluation.answered)
+    fmt::print("  {:<48} {:<12} {}\n", a.question, a.answer,
+               a.right ? "right" : "wrong: it is " + a.expected);
+}
+
+int run(const Arguments& a) {
+  if (a.help_recipe) {
+    fmt::print("{}", recipe_help());
+    return 0;
+  }
+  check<UsageError>(!a.recipe.empty(), "train: needs a recipe; see ocellus train --help");
+  choose_device(a.device);
+  Recipe recipe = load_recipe(a.recipe, a.settings);
+  if (a.threads > 0) recipe.threads = a.threads;
+  TrainOptions options;
+  options.out = a.out.empty() ? "runs/" + recipe.name : a.out;
+  options.resume = a.resume;
+  const TrainResult result = train(recipe, options);
+  if (result.signal) return 128 + result.signal;
+  if (a.json) {
+    nlohmann::json by_source = nlohmann::json::object();
+    for (const auto& [source, tally] : result.final_evaluation.by_source)
+      by_source[source] = {{"accuracy", tally.accuracy()}, {"n", tally.n}};
+    fmt::print("{}\n", nlohmann::json({{"run", options.out},
+                                       {"steps", result.steps},
+                                       {"train_seconds", result.seconds},
+                                       {"accuracy", result.final_evaluation.all.accuracy()},
+                                       {"n", result.final_evaluation.all.n},
+                                       {"by_source", by_source}})
+                           .dump());
+  } else {
+    fmt::print("trained {} steps in {:.1f} s; model in {}/model, report in {}/report.html\n", result.steps,
+               result.seconds, options.out, options.out);
+    print_answers(result.final_evaluation);
+  }
+  return 0;
+}
+
+const RegisterCommand kTrain({"train", "train the model of a recipe, in stages",
+                              "ocellus train vlm/recipes/quickstart.toml --set stage.naming.steps=120",
+                              [](Options& options) -> std::function<int()> {
+                                auto a = std::make_shared<Arguments>();
+                                options.positional("recipe", a->recipe, "recipe in TOML", false);
+                                options.list("--set", a->settings, "KEY=VALUE: change a key of the recipe");
+                                options.option("--out", a->out, "run folder (default runs/NAME)");
+                                options.flag("--resume", a->resume,
+                                             "continue from the newest valid checkpoint in the run folder");
+                                options.flag("--help-recipe", a->help_recipe, "print every key of a recipe");
+                                options.device(a->device);
+                                options.threads(a->threads);
+                                options.json(a->json);
+                                return [a] { return run(*a); };
+                              }});
+
+}  // namespace
+}  // namespace ocellus

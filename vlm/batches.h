@@ -1,0 +1,41 @@
+// The stream of batches of a stage: batch n is a pure function of (recipe, stage, n), whoever computes
+// it and whenever.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/ledger.h"
+#include "data/loader.h"
+#include "vlm/processor.h"
+#include "vlm/recipe.h"
+
+namespace ocellus {
+
+/// open_data — the source of a [[data]] entry, its record sources filtered.
+std::unique_ptr<Source> open_data(const DataRecipe& data);
+
+/// The text that a tokenizer is trained on: questions and answers of the training sources.
+std::vector<std::string> training_text(const Recipe& recipe);
+
+/// Batches — position → Batch, computed ahead by loader threads.
+class Batches {
+ public:
+  /// `first` is the position (micro-batch of the stage) to begin with.
+  Batches(const Recipe& recipe, size_t stage, const ChatTemplate& chat,
+          const ImageProcessor& processor, Ledger& ledger, int64_t first);
+  ~Batches();
+  /// The next batch in order; waits for the loader. Errors of a sample arrive here.
+  Batch next();
+  /// Seconds that next() has waited since the last call of this function.
+  double take_wait_seconds();
+  /// Bytes of batches that are ready.
+  size_t buffered_bytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ocellus
