@@ -1,72 +1,99 @@
 #include "data/loader.h"
 
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <exception>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "engine/check.h"
 
 namespace ocellus {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+PrefetchQueue::Item made(const PrefetchQueue::Make& make, uint64_t position) {
+  try {
+    return make(position);
+  } catch (...) {
+    return {nullptr, 0, std::current_exception()};
+  }
+}
+
+}  // namespace
 
 struct PrefetchQueue::State {
-  struct Slot {
-    Item item;
-    std::exception_ptr error;
-    size_t bytes = 0;
-    bool ready = false;
-  };
-  std::function<Item(int64_t, size_t&)> make;
+  Make make;
   LoaderOptions options;
   mutable std::mutex mutex;
-  std::condition_variable ready, room;
-  std::map<int64_t, Slot> slots;  // positions being computed or finished
-  int64_t next_position, wanted;  // to be started next; to be delivered next
-  size_t bytes = 0;
+  std::condition_variable may_claim, may_deliver;
+  std::map<uint64_t, Item> ready;
+  uint64_t claimed, delivered;  // the first positions that are not
+  uint64_t in_flight = 0, ready_bytes = 0, largest = 0;
   bool stop = false;
-  double waited = 0;
+  LoaderStats stats;
   std::vector<std::thread> threads;
 
-  bool has_room() const {
-    if (next_position == wanted) return true;  // what the consumer waits for is always computed
-    return static_cast<int64_t>(slots.size()) < options.max_items && bytes < options.max_bytes;
+  // Items being made are counted as the largest seen, since their size is not known yet. The item
+  // that the consumer waits for may always be made, so there is no deadlock.
+  bool can_claim() const {
+    if (claimed >= options.end || claimed - delivered >= options.max_items) return false;
+    return claimed == delivered || ready_bytes + (in_flight + 1) * largest <= options.max_bytes;
   }
 
   void work() {
     std::unique_lock lock(mutex);
-    while (true) {
-      room.wait(lock, [&] { return stop || has_room(); });
+    for (;;) {
+      may_claim.wait(lock, [this] { return stop || can_claim(); });
       if (stop) return;
-      const int64_t position = next_position++;
-      slots[position];
+      const uint64_t position = claimed++;
+      ++in_flight;
       lock.unlock();
-      Slot done;
-      try {
-        done.item = make(position, done.bytes);
-      } catch (...) {
-        done.error = std::current_exception();
-      }
-      done.ready = true;
+      Item item = made(make, position);
       lock.lock();
-      bytes += done.bytes;
-      slots[position] = std::move(done);
-      ready.notify_all();
+      --in_flight;
+      ready_bytes += item.bytes;
+      largest = std::max(largest, item.bytes);
+      stats.peak_bytes = std::max(stats.peak_bytes, ready_bytes);
+      ready.emplace(position, std::move(item));
+      if (position == delivered) may_deliver.notify_one();
+      may_claim.notify_one();  // the true size may leave room for another
     }
   }
 };
 
-PrefetchQueue::PrefetchQueue(std::function<Item(int64_t, size_t&)> make, const LoaderOptions& options)
+PrefetchQueue::PrefetchQueue(Make make, const LoaderOptions& options)
     : state_(std::make_unique<State>()) {
-  check<UsageError>(options.threads > 0 && options.threads <= 256, "loader: threads must be from 1 to 256, got {}",
-                    options.threads);
-  check<UsageError>(options.max_items > 0, "loader: max_items must be positive, got {}", options.max_items);
+  check<UsageError>(options.threads >= 0 && options.threads <= 1024,
+                    "loader: the number of threads must be in 0 … 1024, got {}", options.threads);
+  check<UsageError>(options.max_items > 0, "loader: max_items must be at least 1");
+  check<UsageError>(options.start <= options.end, "loader: start {} lies behind end {}",
+                    options.start, options.end);
   state_->make = std::move(make);
   state_->options = options;
-  state_->next_position = state_->wanted = options.first;
-  for (int i = 0; i < options.threads; ++i) state_->threads.emplace_back([this] { state_->work(); });
+  state_->claimed = state_->delivered = options.start;
+  // Signals are for the thread that trains: workers inherit a mask that blocks them all.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    for (int i = 0; i < options.threads; ++i)
+      state_->threads.emplace_back([state = state_.get()] { state->work(); });
+  } catch (
+      const std::system_error&) {  // the system gives no more threads: fewer do as well, or none
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 PrefetchQueue::~PrefetchQueue() {
@@ -74,36 +101,42 @@ PrefetchQueue::~PrefetchQueue() {
     std::lock_guard lock(state_->mutex);
     state_->stop = true;
   }
-  state_->room.notify_all();
+  state_->may_claim.notify_all();
   for (std::thread& thread : state_->threads) thread.join();
 }
 
 PrefetchQueue::Item PrefetchQueue::next() {
   State& s = *state_;
   std::unique_lock lock(s.mutex);
-  const auto begin = std::chrono::steady_clock::now();
-  s.room.notify_all();
-  s.ready.wait(lock, [&] {
-    auto found = s.slots.find(s.wanted);
-    return found != s.slots.end() && found->second.ready;
-  });
-  s.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  State::Slot slot = std::move(s.slots[s.wanted]);
-  s.slots.erase(s.wanted++);
-  s.bytes -= slot.bytes;
-  s.room.notify_all();
-  if (slot.error) std::rethrow_exception(slot.error);
-  return slot.item;
+  check<UsageError>(s.delivered < s.options.end, "loader: the last item, {}, was delivered",
+                    s.options.end - 1);
+  const Clock::time_point begin = Clock::now();
+  Item item;
+  if (s.threads.empty()) {
+    item = made(s.make, s.delivered);
+    s.stats.peak_bytes = std::max(s.stats.peak_bytes, item.bytes);
+  } else {
+    s.may_deliver.wait(lock, [&] { return s.ready.count(s.delivered) > 0; });
+    item = std::move(s.ready.extract(s.delivered).mapped());
+    s.ready_bytes -= item.bytes;
+  }
+  ++s.delivered;
+  ++s.stats.delivered;
+  s.stats.wait_seconds += seconds_since(begin);
+  lock.unlock();
+  s.may_claim.notify_all();
+  if (item.error) std::rethrow_exception(item.error);
+  return item;
 }
 
-double PrefetchQueue::take_wait_seconds() {
+uint64_t PrefetchQueue::position() const {
   std::lock_guard lock(state_->mutex);
-  return std::exchange(state_->waited, 0.0);
+  return state_->delivered;
 }
 
-size_t PrefetchQueue::buffered_bytes() const {
+LoaderStats PrefetchQueue::stats() const {
   std::lock_guard lock(state_->mutex);
-  return state_->bytes;
+  return state_->stats;
 }
 
 }  // namespace ocellus
