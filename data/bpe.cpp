@@ -1,14 +1,11 @@
 #include "data/bpe.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <bit>
-#include <cstring>
 #include <queue>
 
+#include "data/tokenizer_cache.h"
 #include "data/unicode.h"
 #include "engine/check.h"
 
@@ -57,46 +54,11 @@ class MergeTable {
   int shift_ = 63;
 };
 
-/// Words already encoded by this thread. Direct-mapped: a new word takes the place of an old one.
-class WordCache {
- public:
-  struct alignas(64) Entry {
-    char word[28];
-    uint8_t length, count;
-    int32_t ids[8];
-  };
-  static constexpr size_t kEntries = 1 << 14;
-
-  /// The calling thread's cache for the model `owner`; the four models used last keep theirs.
-  static WordCache& of(uint64_t owner) {
-    thread_local std::array<WordCache, 4> caches;
-    thread_local uint64_t clock = 0;
-    WordCache* oldest = &caches[0];
-    for (WordCache& cache : caches) {
-      if (cache.owner_ == owner) {
-        cache.used_ = ++clock;
-        return cache;
-      }
-      if (cache.used_ < oldest->used_) oldest = &cache;
-    }
-    oldest->owner_ = owner;
-    oldest->used_ = ++clock;
-    oldest->entries_ = std::make_unique<Entry[]>(kEntries);
-    return *oldest;
-  }
-
-  Entry& slot(uint64_t hash) { return entries_[hash & (kEntries - 1)]; }
-
- private:
-  uint64_t owner_ = 0, used_ = 0;
-  std::unique_ptr<Entry[]> entries_;
-};
-
 class Bpe final : public Model {
  public:
   Bpe(Vocabulary vocabulary, const std::vector<BpeMerge>& merges, BpeSettings settings,
       const Where& where)
-      : vocabulary_(std::move(vocabulary)), settings_(std::move(settings)), owner_(next_owner()) {
+      : vocabulary_(std::move(vocabulary)), settings_(std::move(settings)) {
     merges_.build(merges);
     if (settings_.unk_token) {
       unk_ = vocabulary_.find(*settings_.unk_token);
@@ -104,31 +66,24 @@ class Bpe final : public Model {
     }
     if (settings_.byte_fallback)
       for (int b = 0; b < 256; ++b) fallback_[b] = vocabulary_.find(fmt::format("<0x{:02X}>", b));
-    if (settings_.bytes) prepare_bytes(where);
+    if (settings_.bytes)
+      prepare_bytes(where);
+    else
+      cut_at_sign_ = !settings_.ignore_merges && plain() && vocabulary_.find(kSign) >= 0 &&
+                     std::none_of(merges.begin(), merges.end(),
+                                  [&](const BpeMerge& m) { return crosses_sign(m.result); });
   }
 
   void encode(const Pieces& pieces, std::vector<int32_t>& ids) const override {
     WordCache& cache = WordCache::of(owner_);
+    const auto encode_new = [this](auto word, auto& out) { encode_word(word, out); };
     for (const Span& span : pieces.spans) {
-      const std::string_view word = pieces.piece(span);
-      if (word.empty()) continue;
-      if (word.size() > sizeof(WordCache::Entry::word)) {
-        encode_word(word, ids);
-        continue;
+      std::string_view word = pieces.piece(span);
+      while (!word.empty()) {
+        const size_t size = cut_at_sign_ ? first_cut(word) : word.size();
+        cache.encode(word.substr(0, size), ids, encode_new);
+        word.remove_prefix(size);
       }
-      WordCache::Entry& entry = cache.slot(XXH3_64bits(word.data(), word.size()));
-      if (entry.length == word.size() && std::memcmp(entry.word, word.data(), word.size()) == 0) {
-        ids.insert(ids.end(), entry.ids, entry.ids + entry.count);
-        continue;
-      }
-      const size_t before = ids.size();
-      encode_word(word, ids);
-      const size_t count = ids.size() - before;
-      if (count > std::size(entry.ids)) continue;
-      std::memcpy(entry.word, word.data(), word.size());
-      entry.length = static_cast<uint8_t>(word.size());
-      entry.count = static_cast<uint8_t>(count);
-      std::copy(ids.begin() + static_cast<ptrdiff_t>(before), ids.end(), entry.ids);
     }
   }
 
@@ -141,9 +96,21 @@ class Bpe final : public Model {
   int32_t id_limit() const override { return vocabulary_.id_limit(); }
 
  private:
-  static uint64_t next_owner() {
-    static std::atomic<uint64_t> counter{0};
-    return ++counter;
+  // SentencePiece vocabularies come without a pre-tokenizer, so the whole text is one word. If no
+  // merge joins a character with a blank's sign after it, merges cannot reach across such a place,
+  // and the words between can be encoded (and cached) one by one.
+  static constexpr std::string_view kSign = "\xE2\x96\x81";  // U+2581
+
+  bool plain() const { return settings_.continuing_prefix.empty() && settings_.word_suffix.empty(); }
+  bool crosses_sign(int32_t id) const {
+    const std::string_view token = vocabulary_.token(id).value_or("");
+    return first_cut(token) < token.size();
+  }
+  /// Where the first sign after another character stands, or the end.
+  static size_t first_cut(std::string_view word) {
+    size_t at = 0;
+    while (word.substr(at).starts_with(kSign)) at += kSign.size();
+    return std::min(word.find(kSign, at), word.size());
   }
 
   /// Tables for words given as raw bytes: ids of single bytes, and (for ignore_merges) of whole words.
@@ -232,7 +199,7 @@ class Bpe final : public Model {
 
   void char_symbols_of(std::string_view word, std::vector<int32_t>& symbols) const {
     Unknown unknown;
-    const bool plain = settings_.continuing_prefix.empty() && settings_.word_suffix.empty();
+    const bool plain = this->plain();
     for (size_t at = 0; at < word.size();) {
       const size_t size = unicode::decode_at(word, at).size;
       std::string_view text = word.substr(at, size);
@@ -313,9 +280,10 @@ class Bpe final : public Model {
   Vocabulary vocabulary_, byte_words_;
   MergeTable merges_;
   BpeSettings settings_;
-  uint64_t owner_;
+  uint64_t owner_ = WordCache::new_owner();
   int32_t unk_ = -1;
   bool unk_missing_ = false;
+  bool cut_at_sign_ = false;
   std::array<int32_t, 256> fallback_{};
   std::array<std::array<int32_t, 256>, 4> byte_ids_{};
 };

@@ -11,7 +11,7 @@ class ByteLevel final : public PreTokenizer {
   void apply(Pieces& pieces) const override {
     if (add_prefix_space_) add_prefix_spaces(pieces);
     if (use_regex_) {
-      static const Scanner scan = scanner_for(kGpt2Pattern);
+      static const Scanner scan = known_pattern(kGpt2Pattern).scan;
       pieces.scratch.clear();
       for (const Span& span : pieces.spans) {
         const std::string_view text = pieces.text.substr(0, span.end);

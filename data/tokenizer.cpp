@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -12,7 +11,6 @@
 #include "data/tokenizer_impl.h"
 #include "data/unicode.h"
 #include "engine/check.h"
-#include "engine/file.h"
 
 namespace ocellus {
 
@@ -26,6 +24,15 @@ std::string_view valid_text(std::string_view text, std::string& storage) {
   if (unicode::is_valid_utf8(text)) return text;
   storage = unicode::replace_invalid_utf8(text);
   return storage;
+}
+
+/// End-of-word suffixes to blanks, none at the ends (as `transformers` decodes CLIP).
+void blank_suffixes(const std::string& suffix, std::string& text) {
+  for (size_t at = text.find(suffix); at != std::string::npos; at = text.find(suffix, at + 1))
+    text.replace(at, suffix.size(), " ");
+  const size_t begin = std::min(text.find_first_not_of(" \t\n\r\f\v"), text.size());
+  text.erase(0, begin);
+  text.erase(text.find_last_not_of(" \t\n\r\f\v") + 1);
 }
 
 /// Plain text between added tokens: pre-tokenizers, then the model.
@@ -69,8 +76,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special,
                      part.begin == 0 && piece.begin == 0 && !normal.start_lost, pieces, ids);
     }
   }
-  if (add_special)
-    for (const auto& post_processor : impl_->post_processors) post_processor->apply(ids);
+  if (impl_->post_processor) impl_->post_processor->apply(ids, add_special);
   return ids;
 }
 
@@ -91,6 +97,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
     if (i > 0 && !impl_->decoder) text += ' ';
     text += tokens[i];
   }
+  if (!impl_->word_suffix.empty()) blank_suffixes(impl_->word_suffix, text);
   return text;
 }
 
@@ -110,7 +117,9 @@ int Tokenizer::vocab_size() const {
 
 bool Tokenizer::is_special(int32_t id) const { return impl_->added.is_special(id); }
 
-std::string Tokenizer::to_json() const { return impl_->json; }
+std::string Tokenizer::to_json() const {
+  return impl_->make_json ? impl_->make_json() : impl_->json;
+}
 
 Tokenizer Tokenizer::train_byte_bpe(const std::vector<std::string>& texts, int vocab_size,
                                     const std::vector<std::string>& special_tokens) {
@@ -194,25 +203,35 @@ Tokenizer Tokenizer::train_byte_bpe(const std::vector<std::string>& texts, int v
 
 std::string StreamDecoder::push(int32_t id) {
   ids_.push_back(id);
-  const std::string text = tokenizer_.decode(ids_, skip_special_);
+  std::string text = tokenizer_.decode(ids_, skip_special_);
+  if (!text.starts_with(told_)) {
+    // A run of byte tokens has become invalid as a whole; what was told of it stays told.
+    ids_.assign(1, id);
+    told_.clear();
+    text = tokenizer_.decode(ids_, skip_special_);
+  }
   // A replacement character at the end may be the start of a character that is not finished.
   std::string_view ready = text;
-  if (ready.ends_with("\xEF\xBF\xBD")) {
-    while (ready.ends_with("\xEF\xBF\xBD")) ready.remove_suffix(3);
-    if (ready.size() <= told_.size()) return "";
-  }
-  if (!ready.starts_with(told_)) return "";
+  while (ready.ends_with("\xEF\xBF\xBD")) ready.remove_suffix(3);
+  if (ready.size() <= told_.size()) return "";
   std::string piece(ready.substr(told_.size()));
   told_ = ready;
-  if (ready.size() == text.size()) {
-    // Everything is told: keep a few ids as context for decoders that look at their neighbours.
-    constexpr size_t kContext = 6;
-    if (ids_.size() > 2 * kContext) {
-      ids_.erase(ids_.begin(), ids_.end() - kContext);
-      told_ = tokenizer_.decode(ids_, skip_special_);
-    }
-  }
+  if (ready.size() == text.size()) shorten(text);
   return piece;
+}
+
+void StreamDecoder::shorten(std::string_view text) {
+  // A few ids stay as context for decoders that look at neighbours; not every place can be cut.
+  constexpr size_t kLongest = 24;
+  if (ids_.size() < kLongest) return;
+  for (size_t keep = 6; keep < 12; ++keep) {
+    const std::span<const int32_t> rest = std::span(ids_).last(keep);
+    std::string kept = tokenizer_.decode(rest, skip_special_);
+    if (kept.empty() || !text.ends_with(kept)) continue;
+    ids_.erase(ids_.begin(), ids_.end() - static_cast<ptrdiff_t>(keep));
+    told_ = std::move(kept);
+    return;
+  }
 }
 
 std::string StreamDecoder::finish() {

@@ -10,6 +10,13 @@
 
 namespace ocellus {
 
+/// What a tiktoken file does not say. Without a pattern the name of the file decides: cl100k_base,
+/// o200k_base, r50k_base, p50k_base.
+struct TiktokenOptions {
+  std::string pattern;                                          // regular expression of the words
+  std::vector<std::pair<std::string, int32_t>> special_tokens;  // and their ids
+};
+
 /// Tokenizer — an immutable pipeline: added tokens are cut out of the text, the rest is normalized,
 /// split into pieces, each piece becomes ids by the model, a post-processor adds special tokens.
 /// Copies share the data. All const functions may run in many threads at once.
@@ -23,7 +30,11 @@ class Tokenizer {
   /// `.tiktoken` file. Throws FormatError: file, section, rule.
   static Tokenizer load(const std::string& file_or_folder);
 
-  /// The same from the text of a tokenizer.json; `who` begins the messages.
+  /// Reads a tiktoken file (a token in base64 and its rank a line). Throws UsageError if there is
+  /// neither a pattern nor a known name.
+  static Tokenizer load_tiktoken(const std::string& path, const TiktokenOptions& options = {});
+
+  /// The same as load() from the text of a tokenizer.json; `who` begins the messages.
   static Tokenizer from_json(std::string_view text, const std::string& who);
 
   /// Trains byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2) until the
@@ -78,6 +89,9 @@ class StreamDecoder {
   std::string finish();
 
  private:
+  /// Forgets ids that are told completely.
+  void shorten(std::string_view text);
+
   Tokenizer tokenizer_;
   bool skip_special_;
   std::vector<int32_t> ids_;  // a window: ids told before that decoding needs as context, open ones

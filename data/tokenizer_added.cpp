@@ -7,35 +7,6 @@
 
 namespace ocellus::tokenizer {
 
-void StringMatcher::add(std::string_view text, uint32_t value) {
-  uint32_t node = 0;
-  for (char c : text) {
-    const auto [it, is_new] = edges_.emplace(uint64_t{node} << 8 | static_cast<uint8_t>(c),
-                                             static_cast<uint32_t>(values_.size()));
-    if (is_new) values_.push_back(kNone);
-    node = it->second;
-  }
-  if (node == 0) return;
-  starts_[static_cast<uint8_t>(text[0])] = true;
-  values_[node] = value;
-}
-
-std::optional<StringMatcher::Match> StringMatcher::find(std::string_view text, size_t from) const {
-  for (size_t begin = from; begin < text.size(); ++begin) {
-    if (!starts_[static_cast<uint8_t>(text[begin])]) continue;
-    uint32_t node = 0;
-    Match best{begin, 0, kNone};
-    for (size_t at = begin; at < text.size(); ++at) {
-      const auto it = edges_.find(uint64_t{node} << 8 | static_cast<uint8_t>(text[at]));
-      if (it == edges_.end()) break;
-      node = it->second;
-      if (values_[node] != kNone) best = {begin, at + 1, values_[node]};
-    }
-    if (best.value != kNone) return best;
-  }
-  return std::nullopt;
-}
-
 namespace {
 
 bool is_space(char32_t code) { return unicode::class_of(code) & unicode::kSpace; }
@@ -93,9 +64,16 @@ void AddedTokens::add(AddedToken token, const Model& model, const Normalizer* no
 }
 
 void AddedTokens::finish() {
-  for (uint32_t i = 0; i < tokens_.size(); ++i)
-    (tokens_[i].normalized ? normalized_ : raw_)
-        .add(tokens_[i].normalized ? tokens_[i].normal_form : tokens_[i].content, i);
+  std::vector<std::pair<std::string_view, int32_t>> raw, normalized;
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    const AddedToken& token = tokens_[i];
+    if (token.normalized)
+      normalized.emplace_back(token.normal_form, static_cast<int32_t>(i));
+    else
+      raw.emplace_back(token.content, static_cast<int32_t>(i));
+  }
+  raw_ = StringMatcher(std::move(raw));
+  normalized_ = StringMatcher(std::move(normalized));
 }
 
 void AddedTokens::split(std::string_view text, bool normalized, bool parse,
@@ -104,12 +82,11 @@ void AddedTokens::split(std::string_view text, bool normalized, bool parse,
   parts.clear();
   size_t plain = 0;  // where the plain text before the next match begins
   if (!matcher.empty()) {
-    size_t from = 0;
-    while (const auto match = matcher.find(text, from)) {
-      from = match->end;
-      const AddedToken& token = tokens_[match->value];
+    StringMatcher::Match match;
+    for (size_t from = 0; matcher.find(text, from, match); from = match.end) {
+      const AddedToken& token = tokens_[match.value];
       if (!parse && !is_blank(token.content)) continue;
-      size_t begin = match->begin, end = match->end;
+      size_t begin = match.begin, end = match.end;
       if (token.single_word) {
         const auto is_word = [&](size_t at) {
           return unicode::is_word(unicode::decode_at(text, at).code);

@@ -1,30 +1,11 @@
 // Added tokens: strings that are cut out of a text before the model sees it.
 #pragma once
-#include <array>
 #include <unordered_map>
 
 #include "data/tokenizer_parts.h"
+#include "data/tokenizer_trie.h"
 
 namespace ocellus::tokenizer {
-
-/// A set of strings searched for from left to right, the longest at the first place where one fits.
-class StringMatcher {
- public:
-  struct Match {
-    size_t begin, end;
-    uint32_t value;
-  };
-  void add(std::string_view text, uint32_t value);
-  bool empty() const { return edges_.empty(); }
-  /// The first match at or after `from`.
-  std::optional<Match> find(std::string_view text, size_t from) const;
-
- private:
-  static constexpr uint32_t kNone = UINT32_MAX;
-  std::unordered_map<uint64_t, uint32_t> edges_;  // node << 8 | byte → node
-  std::vector<uint32_t> values_{kNone};           // by node; 0 is the root
-  std::array<bool, 256> starts_{};
-};
 
 struct AddedToken {
   std::string content;

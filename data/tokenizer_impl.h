@@ -1,5 +1,7 @@
 // The parts of one tokenizer, as the file describes them.
 #pragma once
+#include <functional>
+
 #include "data/tokenizer.h"
 #include "data/tokenizer_added.h"
 #include "data/tokenizer_parts.h"
@@ -7,13 +9,15 @@
 namespace ocellus {
 
 struct Tokenizer::Impl {
-  std::string json;  // the tokenizer.json
+  std::string json;  // the tokenizer.json, if it was read from one
+  std::function<std::string()> make_json;  // else this writes it
   std::unique_ptr<tokenizer::Model> model;
   std::unique_ptr<tokenizer::Normalizer> normalizer;  // may be null, as the next ones
   std::vector<std::unique_ptr<tokenizer::PreTokenizer>> pre_tokenizers;
-  std::vector<std::unique_ptr<tokenizer::PostProcessor>> post_processors;
+  std::unique_ptr<tokenizer::PostProcessor> post_processor;
   std::unique_ptr<tokenizer::TokenDecoder> decoder;
   tokenizer::AddedTokens added;
+  std::string word_suffix;  // of BPE: decoding to bytes leaves it in the text, where it means a blank
 };
 
 }  // namespace ocellus

@@ -2,8 +2,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "data/pretokenizer.h"
 #include "data/tokenizer_fields.h"
+#include "data/tokenizer_folder.h"
 #include "data/tokenizer_impl.h"
 #include "data/tokenizer_sections.h"
 #include "engine/check.h"
@@ -46,9 +46,11 @@ std::shared_ptr<Tokenizer::Impl> read_tokenizer(const Json& file, const Where& w
     bytes = false;
   impl->model = read_model(model, bytes, where / "model");
   if (const Json* section = optional_field(file, "post_processor", where))
-    impl->post_processors = read_post_processors(*section, where / "post_processor");
+    impl->post_processor = read_post_processor(*section, where / "post_processor");
   if (const Json* section = optional_field(file, "decoder", where))
     impl->decoder = read_decoder(*section, where / "decoder");
+  if (impl->decoder && type_of(file["decoder"], where / "decoder") == "ByteLevel")
+    impl->word_suffix = string_field(model, "end_of_word_suffix", where / "model", "");
   if (optional_field(file, "added_tokens", where))
     read_added_tokens(array_field(file, "added_tokens", where), where / "added_tokens", *impl);
   impl->added.finish();
@@ -65,10 +67,21 @@ Tokenizer Tokenizer::from_json(std::string_view text, const std::string& who) {
 
 Tokenizer Tokenizer::load(const std::string& file_or_folder) {
   namespace fs = std::filesystem;
-  std::string path = file_or_folder;
   std::error_code error;
-  if (fs::is_directory(path, error)) path = (fs::path(path) / "tokenizer.json").string();
-  return from_json(read_file(path, uint64_t{1} << 30), path);
+  if (fs::path(file_or_folder).extension() == ".tiktoken") return load_tiktoken(file_or_folder);
+  if (!fs::is_directory(file_or_folder, error))
+    return from_json(read_file(file_or_folder, uint64_t{1} << 30), file_or_folder);
+  const auto inside = [&](const char* name) { return (fs::path(file_or_folder) / name).string(); };
+  if (fs::exists(inside("tokenizer.json"), error))
+    return from_json(read_file(inside("tokenizer.json"), uint64_t{1} << 30),
+                     inside("tokenizer.json"));
+  check<FormatError>(
+      fs::exists(inside("vocab.json"), error) && fs::exists(inside("merges.txt"), error),
+      "{}: neither tokenizer.json nor vocab.json with merges.txt is in this folder{}", file_or_folder,
+      fs::exists(inside("tokenizer.model"), error)
+          ? " (tokenizer.model is not read: save the tokenizer with transformers as tokenizer.json)"
+          : "");
+  return from_json(json_of_vocab_and_merges(file_or_folder), file_or_folder);
 }
 
 }  // namespace ocellus

@@ -75,11 +75,11 @@ class Model {
   virtual int32_t id_limit() const = 0;
 };
 
-/// Adds special tokens around the ids of one text.
+/// Adds special tokens around the ids of one text, or with `add_special` = false only places them.
 class PostProcessor {
  public:
   virtual ~PostProcessor() = default;
-  virtual void apply(std::vector<int32_t>& ids) const = 0;
+  virtual void apply(std::vector<int32_t>& ids, bool add_special) const = 0;
 };
 
 /// Turns token strings into text, step by step; what is left is joined without a separator.

@@ -21,10 +21,13 @@ std::unique_ptr<Model> read_model(const Json& section, bool bytes, const Where& 
 /// Which kind `section` is; files from before the field "type" are told by their other fields.
 std::string model_kind(const Json& section, const Where& where);
 
-std::vector<std::unique_ptr<PostProcessor>> read_post_processors(const Json& section,
-                                                                 const Where& where);
+/// Null if the section changes no ids.
+std::unique_ptr<PostProcessor> read_post_processor(const Json& section, const Where& where);
 
 std::unique_ptr<TokenDecoder> read_decoder(const Json& section, const Where& where);
+
+/// When Metaspace puts its sign before a text: "always", "first" or "never".
+std::string prepend_scheme(const Json& section, const Where& where);
 
 // Parts of read_model.
 Vocabulary read_vocabulary(const Json& vocab, const Where& where);

@@ -170,6 +170,10 @@ bool is_word(char32_t code) {
          other_alphabetic || code == 0x200C || code == 0x200D;
 }
 
+char32_t to_lower(char32_t code) {
+  return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(code)));
+}
+
 int category(char32_t code) { return utf8proc_category(static_cast<utf8proc_int32_t>(code)); }
 
 }  // namespace ocellus::unicode

@@ -64,6 +64,16 @@ uint8_t class_of(char32_t code);
 /// is_word — \w: alphabetic, mark, decimal number, connector punctuation or joiner (UTS 18).
 bool is_word(char32_t code);
 
+/// to_lower — the simple lower case of one code point.
+char32_t to_lower(char32_t code);
+
+// What follows agrees with Hugging Face `tokenizers`, whose tables are older (see unicode_old.cpp).
+bool is_combining_mark(char32_t code);    // \p{M}
+bool has_no_form(char32_t code);          // the normalization forms leave it and its order alone
+bool is_bert_control(char32_t code);      // control, format, private use; not \t \n \r
+bool is_bert_accent(char32_t code);       // non-spacing mark
+bool is_bert_punctuation(char32_t code);  // ASCII signs and \p{P}
+
 /// category — the general category as utf8proc numbers it.
 int category(char32_t code);
 
