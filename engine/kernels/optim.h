@@ -1,7 +1,10 @@
 // Kernels of optimizers and of gradient norms: plain in-place updates, no autograd.
 #pragma once
+#include <cmath>
+
 #include "engine/device.h"
 #include "engine/dispatch.h"
+#include "engine/scalar/math.h"
 #include "engine/tensor.h"
 
 namespace ocellus {
@@ -13,9 +16,35 @@ struct AdamWStep {
   double gradient_scale = 1;  // the clip factor, applied as the gradient is read
 };
 
+/// AdamWElement — the update of one element; its numbers are formed once, in double.
+template <class T>
+struct AdamWElement {
+  T keep, scale, beta1, rest1, beta2, rest2, rate, correction, eps;
+
+  explicit AdamWElement(const AdamWStep& s)
+      : keep(static_cast<T>(1 - s.lr * s.weight_decay)),
+        scale(static_cast<T>(s.gradient_scale)),
+        beta1(static_cast<T>(s.beta1)),
+        rest1(static_cast<T>(1 - s.beta1)),
+        beta2(static_cast<T>(s.beta2)),
+        rest2(static_cast<T>(1 - s.beta2)),
+        rate(static_cast<T>(s.lr / (1 - std::pow(s.beta1, static_cast<double>(s.step))))),
+        correction(
+            static_cast<T>(1 / std::sqrt(1 - std::pow(s.beta2, static_cast<double>(s.step))))),
+        eps(static_cast<T>(s.eps)) {}
+
+  HD void operator()(T& p, T gradient, T& m, T& v) const {
+    const T g = gradient * scale;
+    m = beta1 * m + rest1 * g;
+    v = beta2 * v + rest2 * g * g;
+    p = p * keep - rate * m / (math::sqrt(v) * correction + eps);
+  }
+};
+
 /// adamw_step — with g scaled: p ← p·(1 - lr·decay);  m ← β₁m + (1-β₁)g;  v ← β₂v + (1-β₂)g²;
 /// p ← p - lr·m̂/(√v̂ + eps), m̂ = m/(1-β₁ᵗ), v̂ = v/(1-β₂ᵗ).  All contiguous, one dtype, f32 or f64.
-/// Loshchilov & Hutter 2017, arXiv:1711.05101. One pass: reads 16, writes 12 bytes per f32 parameter.
+/// Loshchilov & Hutter 2017, arXiv:1711.05101. One pass: reads 16, writes 12 bytes per f32
+/// parameter.
 void adamw_step(OnCpu, Tensor& parameter, const Tensor& gradient, Tensor& m, Tensor& v,
                 const AdamWStep& step);
 inline void adamw_step(Tensor& parameter, const Tensor& gradient, Tensor& m, Tensor& v,
@@ -24,7 +53,7 @@ inline void adamw_step(Tensor& parameter, const Tensor& gradient, Tensor& m, Ten
               [&](auto device) { adamw_step(device, parameter, gradient, m, v, step); });
 }
 
-/// sgd_step — b ← momentum·b + g + decay·p;  p ← p - lr·b.
+/// sgd_step — b ← momentum·b + g + decay·p;  p ← p - lr·b.  As adamw_step; b starts at zero.
 void sgd_step(OnCpu, Tensor& parameter, const Tensor& gradient, Tensor& buffer, double lr,
               double momentum, double weight_decay, double gradient_scale);
 inline void sgd_step(Tensor& parameter, const Tensor& gradient, Tensor& buffer, double lr,
@@ -34,11 +63,12 @@ inline void sgd_step(Tensor& parameter, const Tensor& gradient, Tensor& buffer, 
   });
 }
 
-/// global_norm — √Σ x² over all tensors, summed in f64 in fixed blocks: the same for any number of threads.
+/// global_norm — √Σ x² over all tensors, summed in f64 in fixed blocks: the same for any number of
+/// threads.
 double global_norm(OnCpu, const Tensors& tensors);
 inline double global_norm(const Tensors& tensors) { return global_norm(OnCpu{}, tensors); }
 
-/// has_nonfinite — true if x holds NaN or infinity.
+/// has_nonfinite — true if x holds NaN or infinity. One reading of x.
 bool has_nonfinite(OnCpu, const Tensor& x);
 inline bool has_nonfinite(const Tensor& x) { return has_nonfinite(OnCpu{}, x); }
 
