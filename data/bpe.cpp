@@ -58,7 +58,7 @@ class Bpe final : public Model {
  public:
   Bpe(Vocabulary vocabulary, const std::vector<BpeMerge>& merges, BpeSettings settings,
       const Where& where)
-      : vocabulary_(std::move(vocabulary)), settings_(std::move(settings)) {
+      : vocabulary_(std::move(vocabulary)), settings_(std::move(settings)), where_(where.text()) {
     merges_.build(merges);
     if (settings_.unk_token) {
       unk_ = vocabulary_.find(*settings_.unk_token);
@@ -101,7 +101,9 @@ class Bpe final : public Model {
   // and the words between can be encoded (and cached) one by one.
   static constexpr std::string_view kSign = "\xE2\x96\x81";  // U+2581
 
-  bool plain() const { return settings_.continuing_prefix.empty() && settings_.word_suffix.empty(); }
+  bool plain() const {
+    return settings_.continuing_prefix.empty() && settings_.word_suffix.empty();
+  }
   bool crosses_sign(int32_t id) const {
     const std::string_view token = vocabulary_.token(id).value_or("");
     return first_cut(token) < token.size();
@@ -113,7 +115,8 @@ class Bpe final : public Model {
     return std::min(word.find(kSign, at), word.size());
   }
 
-  /// Tables for words given as raw bytes: ids of single bytes, and (for ignore_merges) of whole words.
+  /// Tables for words given as raw bytes: ids of single bytes, and (for ignore_merges) of whole
+  /// words.
   void prepare_bytes(const Where& where) {
     for (int b = 0; b < 256; ++b) {
       const std::string symbol(byte_symbol(static_cast<uint8_t>(b)));
@@ -163,16 +166,16 @@ class Bpe final : public Model {
       symbols.push_back(id);
       return;
     }
-    if (settings_.byte_fallback &&
-        std::all_of(text.begin(), text.end(),
-                    [&](char c) { return fallback_[static_cast<uint8_t>(c)] >= 0; })) {
+    if (settings_.byte_fallback && std::all_of(text.begin(), text.end(), [&](char c) {
+          return fallback_[static_cast<uint8_t>(c)] >= 0;
+        })) {
       for (char c : text) symbols.push_back(fallback_[static_cast<uint8_t>(c)]);
       return;
     }
     if (!settings_.unk_token) return;
     check<FormatError>(!unk_missing_,
-                       "tokenizer: the model's unk_token \"{}\" is needed but not in its vocabulary",
-                       *settings_.unk_token);
+                       "{}: the text needs unk_token \"{}\", which is not in the vocabulary",
+                       where_, *settings_.unk_token);
     if (unknown.pending && !settings_.fuse_unk) symbols.push_back(unk_);
     unknown.pending = true;
   }
@@ -280,6 +283,7 @@ class Bpe final : public Model {
   Vocabulary vocabulary_, byte_words_;
   MergeTable merges_;
   BpeSettings settings_;
+  std::string where_;
   uint64_t owner_ = WordCache::new_owner();
   int32_t unk_ = -1;
   bool unk_missing_ = false;

@@ -76,8 +76,7 @@ std::unique_ptr<Model> read_bpe(const Json& model, bool bytes, const Where& wher
   settings.byte_fallback = bool_field(model, "byte_fallback", where, false);
   settings.ignore_merges = bool_field(model, "ignore_merges", where, false);
   settings.bytes = bytes;
-  Vocabulary vocabulary =
-      read_vocabulary(object_field(model, "vocab", where), where / "vocab");
+  Vocabulary vocabulary = read_vocabulary(object_field(model, "vocab", where), where / "vocab");
   const auto merges = read_merges(array_field(model, "merges", where), vocabulary,
                                   settings.continuing_prefix.size(), where / "merges");
   return make_bpe(std::move(vocabulary), merges, std::move(settings), where);

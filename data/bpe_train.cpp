@@ -34,8 +34,7 @@ class Trainer {
   Trainer(const std::vector<std::pair<std::string, int64_t>>& word_counts,
           const std::vector<std::string>& first_tokens)
       : tokens_(first_tokens) {
-    for (size_t i = 0; i < tokens_.size(); ++i)
-      ids_.emplace(tokens_[i], static_cast<int32_t>(i));
+    for (size_t i = 0; i < tokens_.size(); ++i) ids_.emplace(tokens_[i], static_cast<int32_t>(i));
     for (const auto& [word, count] : word_counts) {
       counts_.push_back(count);
       words_.emplace_back();
@@ -81,8 +80,7 @@ class Trainer {
   }
 
   void enqueue() {
-    for (auto& [pair, words] : new_places_)
-      push({pair_counts_.at(pair), pair, std::move(words)});
+    for (auto& [pair, words] : new_places_) push({pair_counts_.at(pair), pair, std::move(words)});
     new_places_.clear();
   }
 

@@ -45,8 +45,7 @@ void apply_behavior(const Span& span, std::span<const Part> parts, Behavior beha
   out.erase(std::remove_if(out.begin() + static_cast<ptrdiff_t>(before), out.end(),
                            [](const Span& s) { return s.begin == s.end; }),
             out.end());
-  if (out.size() > before)
-    out[before].at_start = span.at_start && out[before].begin == span.begin;
+  if (out.size() > before) out[before].at_start = span.at_start && out[before].begin == span.begin;
 }
 
 namespace {
@@ -130,8 +129,7 @@ class ScannedSplit final : public Cutter {
     text = text.substr(0, span.end);
     for (size_t at = span.begin; at < span.end;) {
       const size_t end = scan_(text, at);
-      if (end > at)
-        out.push_back({at, end, span.at_start && at == span.begin});
+      if (end > at) out.push_back({at, end, span.at_start && at == span.begin});
       at = end > at ? end : at + decode_at(text, at).size;
     }
   }
@@ -141,9 +139,7 @@ class ScannedSplit final : public Cutter {
 /// Whitespace: runs of \w and runs of neither \w nor \s.
 class WordCutter final : public Cutter {
  private:
-  static int kind(char32_t code) {
-    return unicode::is_word(code) ? 1 : is_space(code) ? 0 : 2;
-  }
+  static int kind(char32_t code) { return unicode::is_word(code) ? 1 : is_space(code) ? 0 : 2; }
   void cut(std::string_view text, const Span& span, std::vector<Span>& out) const override {
     for (size_t at = span.begin; at < span.end;) {
       const size_t begin = at;
@@ -207,8 +203,7 @@ class Metaspace final : public PreTokenizer {
     for (Span& span : pieces.spans) {
       const std::string_view piece = pieces.piece(span);
       const size_t begin = text.size();
-      const bool signed_already =
-          piece.starts_with(' ') || piece.starts_with(replacement_);
+      const bool signed_already = piece.starts_with(' ') || piece.starts_with(replacement_);
       if (!signed_already && (scheme_ == "always" || (scheme_ == "first" && span.at_start)))
         text += replacement_;
       for (char c : piece) {

@@ -54,10 +54,18 @@ struct Reader {
 size_t contraction(const Reader& r, size_t at) {
   if (r.at(at) != '\'') return at;
   switch (r.at(at + 1)) {
-    case 's': case 't': case 'm': case 'd': return at + 2;
-    case 'r': case 'v': return r.at(at + 2) == 'e' ? at + 3 : at;
-    case 'l': return r.at(at + 2) == 'l' ? at + 3 : at;
-    default: return at;
+    case 's':
+    case 't':
+    case 'm':
+    case 'd':
+      return at + 2;
+    case 'r':
+    case 'v':
+      return r.at(at + 2) == 'e' ? at + 3 : at;
+    case 'l':
+      return r.at(at + 2) == 'l' ? at + 3 : at;
+    default:
+      return at;
   }
 }
 
@@ -85,10 +93,18 @@ size_t contraction_any_case(const Reader& r, size_t at) {
   if (r.at(at) != '\'') return at;
   const auto lower = [&](size_t i) { return static_cast<char>(r.at(i) | 0x20); };
   switch (lower(at + 1)) {
-    case 's': case 't': case 'm': case 'd': return at + 2;
-    case 'r': case 'v': return lower(at + 2) == 'e' ? at + 3 : at;
-    case 'l': return lower(at + 2) == 'l' ? at + 3 : at;
-    default: return r.at(at + 1) == '\xC5' && r.at(at + 2) == '\xBF' ? at + 3 : at;
+    case 's':
+    case 't':
+    case 'm':
+    case 'd':
+      return at + 2;
+    case 'r':
+    case 'v':
+      return lower(at + 2) == 'e' ? at + 3 : at;
+    case 'l':
+      return lower(at + 2) == 'l' ? at + 3 : at;
+    default:
+      return r.at(at + 1) == '\xC5' && r.at(at + 2) == '\xBF' ? at + 3 : at;
   }
 }
 

@@ -90,8 +90,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
       tokens.emplace_back(*token);
     }
   }
-  if (impl_->decoder)
-    impl_->decoder->apply(tokens);
+  if (impl_->decoder) impl_->decoder->apply(tokens);
   std::string text;
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (i > 0 && !impl_->decoder) text += ' ';
@@ -130,11 +129,12 @@ Tokenizer Tokenizer::train_byte_bpe(const std::vector<std::string>& texts, int v
     if (std::find(first_tokens.begin(), first_tokens.end(), token) == first_tokens.end())
       first_tokens.push_back(token);
   }
-  check<UsageError>(vocab_size >= static_cast<int>(256 + first_tokens.size()) &&
-                        vocab_size <= tokenizer::kLargestId,
-                    "train_byte_bpe: vocab_size must be {} (256 bytes and {} special tokens) to {}, "
-                    "got {}",
-                    256 + first_tokens.size(), first_tokens.size(), tokenizer::kLargestId, vocab_size);
+  check<UsageError>(
+      vocab_size >= static_cast<int>(256 + first_tokens.size()) &&
+          vocab_size <= tokenizer::kLargestId,
+      "train_byte_bpe: vocab_size must be {} (256 bytes and {} special tokens) to {}, "
+      "got {}",
+      256 + first_tokens.size(), first_tokens.size(), tokenizer::kLargestId, vocab_size);
   std::vector<std::pair<int, std::string>> alphabet;  // in order of code points
   for (int b = 0; b < 256; ++b) {
     const std::string symbol(tokenizer::byte_symbol(static_cast<uint8_t>(b)));

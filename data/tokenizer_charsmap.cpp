@@ -18,7 +18,8 @@ CharsMap::CharsMap(std::string_view base64, const Where& where) {
     return value;
   };
   check<FormatError>(bytes->size() >= 4 && word(0) % 4 == 0 && word(0) <= bytes->size() - 4,
-                     "{}: {} bytes do not hold the trie they announce", where.text(), bytes->size());
+                     "{}: {} bytes do not hold the trie they announce", where.text(),
+                     bytes->size());
   const size_t size = word(0);
   trie_.reserve(size / 4);
   for (size_t at = 4; at < 4 + size; at += 4) trie_.push_back(word(at));
@@ -77,7 +78,8 @@ std::string CharsMap::normalize(std::string_view text, bool& start_lost) const {
     const std::string_view cluster = text.substr(at, end - at);
     at = end;
     if (cluster.size() < 6) {
-      const auto found = cluster.size() == 1 ? ascii_[static_cast<uint8_t>(cluster[0])] : find(cluster);
+      const auto found =
+          cluster.size() == 1 ? ascii_[static_cast<uint8_t>(cluster[0])] : find(cluster);
       if (found || cluster.size() == first.size) {
         add(found.value_or(cluster));
         continue;

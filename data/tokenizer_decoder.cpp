@@ -26,9 +26,9 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 /// What English tokenizers put a blank before is joined again.
 void clean_up(std::string& text) {
   constexpr std::pair<std::string_view, std::string_view> kJoined[] = {
-      {" .", "."},     {" ?", "?"},     {" !", "!"},           {" ,", ","},
-      {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},         {" do not", " don't"},
-      {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"}};
+      {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [from, to] : kJoined) replace_all(text, from, to);
 }
 

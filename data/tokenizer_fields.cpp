@@ -67,10 +67,10 @@ int64_t int_field(const Json& object, const char* key, const Where& where, int64
 }
 
 int32_t id_of(const Json& value, const Where& where) {
-  check<FormatError>(value.is_number_integer() && value.get<double>() >= 0 &&
-                         value.get<double>() <= kLargestId,
-                     "{}: an id from 0 to {} is needed, got {}", where.text(), kLargestId,
-                     value.is_structured() ? value.type_name() : value.dump());
+  check<FormatError>(
+      value.is_number_integer() && value.get<double>() >= 0 && value.get<double>() <= kLargestId,
+      "{}: an id from 0 to {} is needed, got {}", where.text(), kLargestId,
+      value.is_structured() ? value.type_name() : value.dump());
   return value.get<int32_t>();
 }
 

@@ -49,8 +49,11 @@ Json read_merges(const std::string& path) {
 /// A token as it stands in tokenizer_config.json: a string, or an object with "content".
 std::optional<Json> config_token(const Json& value, const Where& where) {
   if (value.is_null()) return std::nullopt;
-  Json token{{"single_word", false}, {"lstrip", false},  {"rstrip", false},
-             {"normalized", false},  {"special", true}};
+  Json token{{"single_word", false},
+             {"lstrip", false},
+             {"rstrip", false},
+             {"normalized", false},
+             {"special", true}};
   if (value.is_string()) {
     token["content"] = value;
     return token;
@@ -141,9 +144,10 @@ Style style_of(const std::string& folder, const Json& config, const Json& vocab)
   std::string name = role(config, "tokenizer_class", "");
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
   if (name.empty() || name == "PreTrainedTokenizer")
-    return vocab.contains("<s>") && vocab.contains("</s>") && vocab.contains("<mask>") ? Style::kRoberta
-           : vocab.contains("<|startoftext|>") && vocab.contains("!</w>")              ? Style::kClip
-                                                                                       : Style::kGpt2;
+    return vocab.contains("<s>") && vocab.contains("</s>") && vocab.contains("<mask>")
+               ? Style::kRoberta
+           : vocab.contains("<|startoftext|>") && vocab.contains("!</w>") ? Style::kClip
+                                                                          : Style::kGpt2;
   if (name == "GPT2Tokenizer" || name == "CodeGenTokenizer") return Style::kGpt2;
   if (name == "RobertaTokenizer" || name == "BartTokenizer" || name == "LongformerTokenizer" ||
       name == "LEDTokenizer")
@@ -165,8 +169,11 @@ std::string json_of_vocab_and_merges(const std::string& folder) {
   const Style style = style_of(folder, config, vocab);
   const bool prefix = flag(config, "add_prefix_space");
 
-  Json file{{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr},
-            {"normalizer", nullptr}, {"post_processor", nullptr}};
+  Json file{{"version", "1.0"},
+            {"truncation", nullptr},
+            {"padding", nullptr},
+            {"normalizer", nullptr},
+            {"post_processor", nullptr}};
   file["added_tokens"] = added_tokens(folder, config, vocab, style == Style::kRoberta);
   const Json byte_level{{"type", "ByteLevel"},
                         {"add_prefix_space", prefix},
@@ -174,10 +181,14 @@ std::string json_of_vocab_and_merges(const std::string& folder) {
                         {"use_regex", true}};
   file["pre_tokenizer"] = byte_level;
   file["decoder"] = byte_level;
-  Json model{{"type", "BPE"},         {"dropout", nullptr},
-             {"unk_token", nullptr},  {"continuing_subword_prefix", ""},
-             {"end_of_word_suffix", ""}, {"fuse_unk", false},
-             {"byte_fallback", false}, {"ignore_merges", false},
+  Json model{{"type", "BPE"},
+             {"dropout", nullptr},
+             {"unk_token", nullptr},
+             {"continuing_subword_prefix", ""},
+             {"end_of_word_suffix", ""},
+             {"fuse_unk", false},
+             {"byte_fallback", false},
+             {"ignore_merges", false},
              {"vocab", vocab}};
   model["merges"] = read_merges((fs::path(folder) / "merges.txt").string());
 
@@ -194,16 +205,15 @@ std::string json_of_vocab_and_merges(const std::string& folder) {
          Json::array({{{"type", "NFC"}},
                       {{"type", "Replace"}, {"pattern", {{"Regex", "\\s+"}}}, {"content", " "}},
                       {{"type", "Lowercase"}}})}};
-    file["pre_tokenizer"] = {
-        {"type", "Sequence"},
-        {"pretokenizers", Json::array({{{"type", "Split"},
-                                        {"pattern", {{"Regex", kClipPattern}}},
-                                        {"behavior", "Removed"},
-                                        {"invert", true}},
-                                       {{"type", "ByteLevel"},
-                                        {"add_prefix_space", false},
-                                        {"trim_offsets", true},
-                                        {"use_regex", true}}})}};
+    file["pre_tokenizer"] = {{"type", "Sequence"},
+                             {"pretokenizers", Json::array({{{"type", "Split"},
+                                                             {"pattern", {{"Regex", kClipPattern}}},
+                                                             {"behavior", "Removed"},
+                                                             {"invert", true}},
+                                                            {{"type", "ByteLevel"},
+                                                             {"add_prefix_space", false},
+                                                             {"trim_offsets", true},
+                                                             {"use_regex", true}}})}};
     file["post_processor"] = {
         {"type", "RobertaProcessing"},
         {"sep", pair_of(role(config, "eos_token", "<|endoftext|>"), vocab, folder)},

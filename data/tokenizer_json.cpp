@@ -77,7 +77,8 @@ Tokenizer Tokenizer::load(const std::string& file_or_folder) {
                      inside("tokenizer.json"));
   check<FormatError>(
       fs::exists(inside("vocab.json"), error) && fs::exists(inside("merges.txt"), error),
-      "{}: neither tokenizer.json nor vocab.json with merges.txt is in this folder{}", file_or_folder,
+      "{}: neither tokenizer.json nor vocab.json with merges.txt is in this folder{}",
+      file_or_folder,
       fs::exists(inside("tokenizer.model"), error)
           ? " (tokenizer.model is not read: save the tokenizer with transformers as tokenizer.json)"
           : "");

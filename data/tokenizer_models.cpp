@@ -93,8 +93,8 @@ class Unigram final : public VocabularyModel {
         covered |= end == next;
       }
       if (!covered) {
-        check<FormatError>(unk_.has_value(), "{}: the text needs an unknown token, unk_id is missing",
-                           where_);
+        check<FormatError>(unk_.has_value(),
+                           "{}: the text needs an unknown token, unk_id is missing", where_);
         offer(at, next, here + unk_score_, *unk_);
       }
       at = next;
@@ -102,7 +102,8 @@ class Unigram final : public VocabularyModel {
     collect(word, best, ids);
   }
 
-  void collect(std::string_view word, const std::vector<Best>& best, std::vector<int32_t>& ids) const {
+  void collect(std::string_view word, const std::vector<Best>& best,
+               std::vector<int32_t>& ids) const {
     thread_local std::vector<std::string_view> tokens;
     tokens.clear();
     bool in_unknown = false;
@@ -144,8 +145,8 @@ class Unigram final : public VocabularyModel {
   std::string where_;
 };
 
-/// WordPiece (Schuster, Nakajima 2012): the longest token that fits, again and again; tokens inside a
-/// word begin with a prefix. A word that cannot be covered, or is too long, is one unknown token.
+/// WordPiece (Schuster, Nakajima 2012): the longest token that fits, again and again; tokens inside
+/// a word begin with a prefix. A word that cannot be covered, or is too long, is one unknown token.
 class WordPiece final : public VocabularyModel {
  public:
   WordPiece(Vocabulary vocabulary, std::string unk_token, std::string_view prefix, size_t max_chars,
@@ -184,7 +185,8 @@ class WordPiece final : public VocabularyModel {
     }
     ids.resize(before);
     const int32_t unk = vocabulary_.find(unk_token_);
-    check<FormatError>(unk >= 0, "{}: the text needs unk_token \"{}\", which is not in the vocabulary",
+    check<FormatError>(unk >= 0,
+                       "{}: the text needs unk_token \"{}\", which is not in the vocabulary",
                        where_, unk_token_);
     ids.push_back(unk);
   }
@@ -208,7 +210,8 @@ class WordLevel final : public VocabularyModel {
   void encode_word(std::string_view word, std::vector<int32_t>& ids) const override {
     int32_t id = vocabulary_.find(word);
     if (id < 0) id = vocabulary_.find(unk_token_);
-    check<FormatError>(id >= 0, "{}: the text needs unk_token \"{}\", which is not in the vocabulary",
+    check<FormatError>(id >= 0,
+                       "{}: the text needs unk_token \"{}\", which is not in the vocabulary",
                        where_, unk_token_);
     ids.push_back(id);
   }
@@ -252,7 +255,8 @@ std::unique_ptr<Model> read_word_piece(const Json& model, const Where& where) {
       read_vocabulary(object_field(model, "vocab", where), where / "vocab"),
       string_field(model, "unk_token", where),
       string_field(model, "continuing_subword_prefix", where),
-      static_cast<size_t>(int_field(model, "max_input_chars_per_word", where, 0, INT64_MAX)), where);
+      static_cast<size_t>(int_field(model, "max_input_chars_per_word", where, 0, INT64_MAX)),
+      where);
 }
 
 std::unique_ptr<Model> read_word_level(const Json& model, const Where& where) {

@@ -188,7 +188,8 @@ class BertNormalizer final : public Normalizer {
   void apply(NormalText& text) const override {
     if (clean_)
       rewrite(text, [](char32_t code, std::string& out) {
-        if (unicode::class_of(code) & unicode::kSpace && code != 0x0B && code != 0x0C && code != 0x85)
+        if (unicode::class_of(code) & unicode::kSpace && code != 0x0B && code != 0x0C &&
+            code != 0x85)
           out += ' ';
         else if (code != 0 && code != 0xFFFD && !unicode::is_bert_control(code))
           unicode::append_utf8(out, code);
@@ -201,8 +202,7 @@ class BertNormalizer final : public Normalizer {
         if (chinese) out += ' ';
       });
     if (accents_ && !is_ascii(text.text)) {
-      text.text =
-          UnicodeForm::unicode_form(text.text, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
+      text.text = UnicodeForm::unicode_form(text.text, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
       rewrite(text, [](char32_t code, std::string& out) {
         if (!unicode::is_bert_accent(code)) unicode::append_utf8(out, code);
       });
@@ -262,8 +262,7 @@ std::unique_ptr<Normalizer> read_sequence(const Json& section, const Where& wher
 std::unique_ptr<Normalizer> read_normalizer(const Json& section, const Where& where) {
   const std::string kind = type_of(section, where);
   if (kind == "Sequence") return read_sequence(section, where);
-  if (kind == "NFC")
-    return std::make_unique<UnicodeForm>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+  if (kind == "NFC") return std::make_unique<UnicodeForm>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
   if (kind == "NFD") return std::make_unique<UnicodeForm>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
   if (kind == "NFKC")
     return std::make_unique<UnicodeForm>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
@@ -281,9 +280,8 @@ std::unique_ptr<Normalizer> read_normalizer(const Json& section, const Where& wh
   if (kind == "Nmt") return std::make_unique<Nmt>();
   if (kind == "ByteLevel") return std::make_unique<ByteLevelNormalizer>();
   if (kind == "Precompiled")
-    return std::make_unique<PrecompiledNormalizer>(
-        CharsMap(string_field(section, "precompiled_charsmap", where),
-                 where / "precompiled_charsmap"));
+    return std::make_unique<PrecompiledNormalizer>(CharsMap(
+        string_field(section, "precompiled_charsmap", where), where / "precompiled_charsmap"));
   if (kind == "BertNormalizer") {
     const bool lowercase = bool_field(section, "lowercase", where);
     return std::make_unique<BertNormalizer>(bool_field(section, "clean_text", where),

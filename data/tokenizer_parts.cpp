@@ -70,15 +70,17 @@ std::optional<std::string_view> Vocabulary::token(int32_t id) const {
   // Without holes the id is the index.
   if (static_cast<size_t>(id) < by_id_.size() && entries_[by_id_[id]].id == id)
     return text_of(entries_[by_id_[id]]);
-  const auto it = std::lower_bound(by_id_.begin(), by_id_.end(), id,
-                                   [&](uint32_t e, int32_t value) { return entries_[e].id < value; });
+  const auto it =
+      std::lower_bound(by_id_.begin(), by_id_.end(), id,
+                       [&](uint32_t e, int32_t value) { return entries_[e].id < value; });
   if (it == by_id_.end() || entries_[*it].id != id) return std::nullopt;
   return text_of(entries_[*it]);
 }
 
 namespace {
 
-// GPT-2's table: printable Latin-1 stands for itself, the other 68 bytes take U+0100 onwards in order.
+// GPT-2's table: printable Latin-1 stands for itself, the other 68 bytes take U+0100 onwards in
+// order.
 struct ByteSymbols {
   std::array<std::string, 256> symbol;
   std::array<int16_t, 0x144> byte;

@@ -64,8 +64,8 @@ std::unique_ptr<PostProcessor> read_template(const Json& section, const Where& w
     const std::string name = string_field(special, "id", here / "SpecialToken");
     const Where there = where / "special_tokens" / name;
     const auto entry = specials.find(name);
-    check<FormatError>(entry != specials.end(), "{}: \"{}\" is not among special_tokens", here.text(),
-                       name);
+    check<FormatError>(entry != specials.end(), "{}: \"{}\" is not among special_tokens",
+                       here.text(), name);
     const Json& ids = array_field(*entry, "ids", there);
     Template::Piece piece{false, {}};
     for (size_t k = 0; k < ids.size(); ++k)
@@ -88,14 +88,16 @@ std::unique_ptr<PostProcessor> read_post_processor(const Json& section, const Wh
   const std::string kind = type_of(section, where);
   if (kind == "ByteLevel") return nullptr;  // changes offsets only
   if (kind == "BertProcessing" || kind == "RobertaProcessing")
-    return std::make_unique<Surround>(pair_id(section, "cls", where), pair_id(section, "sep", where));
+    return std::make_unique<Surround>(pair_id(section, "cls", where),
+                                      pair_id(section, "sep", where));
   if (kind == "TemplateProcessing") return read_template(section, where);
   if (kind != "Sequence") unknown_kind(kind, "post_processor", where);
   const Json& list = array_field(section, "processors", where);
   std::unique_ptr<PostProcessor> only;
   for (size_t i = 0; i < list.size(); ++i) {
     auto next = read_post_processor(list[i], (where / "processors")[i]);
-    check<FormatError>(!next || !only, "{}: more than one processor that adds tokens is not supported",
+    check<FormatError>(!next || !only,
+                       "{}: more than one processor that adds tokens is not supported",
                        (where / "processors")[i].text());
     if (next) only = std::move(next);
   }

@@ -56,8 +56,8 @@ Regex::Regex(std::string_view pattern, const Where& where) : code_(std::make_uni
   if (!code_->code) {
     PCRE2_UCHAR message[256];
     pcre2_get_error_message(error, message, sizeof message);
-    fail<FormatError>("{}: the regular expression \"{}\" is not supported: {} at \"{}\"", where.text(),
-                      pattern, reinterpret_cast<const char*>(message),
+    fail<FormatError>("{}: the regular expression \"{}\" is not supported: {} at \"{}\"",
+                      where.text(), pattern, reinterpret_cast<const char*>(message),
                       translated.substr(std::min<size_t>(offset, translated.size())));
   }
   pcre2_jit_compile(code_->code, PCRE2_JIT_COMPLETE);  // without it matching is slower, not wrong
@@ -72,15 +72,17 @@ void Regex::find_all(std::string_view text, std::vector<Found>& out) const {
   out.clear();
   size_t covered = 0, from = 0, last_end = SIZE_MAX;
   while (from <= text.size()) {
-    const int count =
-        pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                    PCRE2_NO_UTF_CHECK, work.data, work.context);
+    const int count = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()),
+                                  text.size(), from, PCRE2_NO_UTF_CHECK, work.data, work.context);
     if (count == PCRE2_ERROR_NOMATCH) break;
-    check<FormatError>(count >= 0, "{}: the regular expression needs too many steps for a text of {} "
-                       "bytes (PCRE2 error {})", code_->where, text.size(), count);
+    check<FormatError>(count >= 0,
+                       "{}: the regular expression needs too many steps for a text of {} "
+                       "bytes (PCRE2 error {})",
+                       code_->where, text.size(), count);
     const PCRE2_SIZE* match = pcre2_get_ovector_pointer(work.data);
     // \K in a lookbehind can move the start before what is already covered, or past the end.
-    const size_t begin = std::max<size_t>(match[0], covered), end = std::max<size_t>(match[1], begin);
+    const size_t begin = std::max<size_t>(match[0], covered),
+                 end = std::max<size_t>(match[1], begin);
     if (begin == end && end == last_end) {
       if (from == text.size()) break;
       from += unicode::decode_at(text, from).size;

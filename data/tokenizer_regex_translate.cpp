@@ -1,5 +1,6 @@
 // Oniguruma's notation to PCRE2's. A character class is read into a small tree, because classes may
-// stand inside classes and be intersected, and written with lookaheads where PCRE2 has no such thing.
+// stand inside classes and be intersected, and written with lookaheads where PCRE2 has no such
+// thing.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
@@ -62,9 +63,9 @@ constexpr Name kNames[] = {
 /// One operand of a union: a set of members, possibly negated, or a nested class.
 struct Class {
   bool negated = false;
-  std::string members;                       // what PCRE2 can write inside [ ]
-  std::vector<Class> nested;                 // united with the members
-  std::vector<Class> intersected;            // further operands of &&
+  std::string members;             // what PCRE2 can write inside [ ]
+  std::vector<Class> nested;       // united with the members
+  std::vector<Class> intersected;  // further operands of &&
   bool simple() const { return nested.empty() && intersected.empty(); }
 };
 
@@ -209,14 +210,30 @@ class Translator {
     static const std::string no_boundary =
         fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", kWordSet);
     switch (c) {
-      case 'b': at_ += 2; return boundary;
-      case 'B': at_ += 2; return no_boundary;
-      case 'A': case 'z': case 'Z': case 'G': case 'R': case 'X': case 'K':
+      case 'b':
+        at_ += 2;
+        return boundary;
+      case 'B':
+        at_ += 2;
+        return no_boundary;
+      case 'A':
+      case 'z':
+      case 'Z':
+      case 'G':
+      case 'R':
+      case 'X':
+      case 'K':
         at_ += 2;
         return std::string("\\") + c;
-      case 'O': at_ += 2; return R"([\x{0}-\x{10FFFF}])";
-      case 'N': at_ += 2; return "[^\\n]";
-      case 'k': case 'g': refuse(fmt::format("\\{}", c));
+      case 'O':
+        at_ += 2;
+        return R"([\x{0}-\x{10FFFF}])";
+      case 'N':
+        at_ += 2;
+        return "[^\\n]";
+      case 'k':
+      case 'g':
+        refuse(fmt::format("\\{}", c));
       default:
         if (c >= '1' && c <= '9') {
           at_ += 2;
@@ -243,26 +260,47 @@ class Translator {
       return std::string(set);
     };
     switch (c) {
-      case 's': return take(kSpaceSet);
-      case 'S': return take(kSpaceSet, true);
-      case 'w': return take(kWordSet);
-      case 'W': return take(kWordSet, true);
-      case 'd': return take(R"(\p{Nd})");
-      case 'D': return take(R"(\p{Nd})", true);
-      case 'h': return take(kHexSet);
-      case 'H': return take(kHexSet, true);
-      case 'n': return take(R"(\x{A})");
-      case 'r': return take(R"(\x{D})");
-      case 't': return take(R"(\x{9})");
-      case 'f': return take(R"(\x{C})");
-      case 'v': return take(R"(\x{B})");
-      case 'a': return take(R"(\x{7})");
-      case 'e': return take(R"(\x{1B})");
-      case 'p': case 'P': return property(negated);
-      case 'x': return code_point(peek(2) == '{' ? 0 : 2);
-      case 'u': return code_point(peek(2) == '{' ? 0 : 4);
-      case '0': return take(R"(\x{0})");
-      default: break;
+      case 's':
+        return take(kSpaceSet);
+      case 'S':
+        return take(kSpaceSet, true);
+      case 'w':
+        return take(kWordSet);
+      case 'W':
+        return take(kWordSet, true);
+      case 'd':
+        return take(R"(\p{Nd})");
+      case 'D':
+        return take(R"(\p{Nd})", true);
+      case 'h':
+        return take(kHexSet);
+      case 'H':
+        return take(kHexSet, true);
+      case 'n':
+        return take(R"(\x{A})");
+      case 'r':
+        return take(R"(\x{D})");
+      case 't':
+        return take(R"(\x{9})");
+      case 'f':
+        return take(R"(\x{C})");
+      case 'v':
+        return take(R"(\x{B})");
+      case 'a':
+        return take(R"(\x{7})");
+      case 'e':
+        return take(R"(\x{1B})");
+      case 'p':
+      case 'P':
+        return property(negated);
+      case 'x':
+        return code_point(peek(2) == '{' ? 0 : 2);
+      case 'u':
+        return code_point(peek(2) == '{' ? 0 : 4);
+      case '0':
+        return take(R"(\x{0})");
+      default:
+        break;
     }
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
       refuse(fmt::format("\\{}", c));
@@ -320,8 +358,8 @@ class Translator {
     std::string key;
     for (char c : name) {
       if (c == ' ' || c == '_' || c == '-') continue;
-      const bool sane = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                        c == '=' || c == '&';
+      const bool sane = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                        (c >= '0' && c <= '9') || c == '=' || c == '&';
       if (!sane) refuse("a bad property name");
       key += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
     }
@@ -380,7 +418,8 @@ class Translator {
       }
     }
     result = std::move(operands.front());
-    for (size_t i = 1; i < operands.size(); ++i) result.intersected.push_back(std::move(operands[i]));
+    for (size_t i = 1; i < operands.size(); ++i)
+      result.intersected.push_back(std::move(operands[i]));
     result.negated = negated;
     return result;
   }
@@ -412,7 +451,9 @@ class Translator {
     bool negated = false;
     const bool escaped = peek() == '\\';
     if (escaped && at_ + 1 >= text_.size()) refuse("a backslash at the end");
-    std::string low = escaped && peek(1) == 'b' ? backspace() : escaped ? class_escape(negated) : literal();
+    std::string low = escaped && peek(1) == 'b' ? backspace()
+                      : escaped                 ? class_escape(negated)
+                                                : literal();
     if (is_single(low) && peek() == '-' && peek(1) != ']' && peek(1) != '\0' && peek(1) != '[') {
       ++at_;
       const bool high_escaped = peek() == '\\';
@@ -436,7 +477,8 @@ class Translator {
       return c.members.empty() ? (c.negated ? R"([\x{0}-\x{10FFFF}])" : "(?!)")
                                : (c.negated ? "[^" : "[") + c.members + "]";
     std::string positive = united(c);
-    for (const Class& other : c.intersected) positive = fmt::format("(?={}){}", written(other), positive);
+    for (const Class& other : c.intersected)
+      positive = fmt::format("(?={}){}", written(other), positive);
     return c.negated ? fmt::format("(?:(?!{})[\\x{{0}}-\\x{{10FFFF}}])", positive)
                      : fmt::format("(?:{})", positive);
   }

@@ -1,5 +1,6 @@
-// Files of tiktoken: a line is a token in base64 and its rank, which is its id as well. The pair whose
-// joined text has the lowest rank is merged first, so every cut of a token into two is a merge of it.
+// Files of tiktoken: a line is a token in base64 and its rank, which is its id as well. The pair
+// whose joined text has the lowest rank is merged first, so every cut of a token into two is a
+// merge of it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -67,7 +68,8 @@ Ranks read_ranks(std::string_view text, const std::string& path) {
     const auto [stop, error] = std::from_chars(number.data(), number.data() + number.size(), rank);
     check<FormatError>(bytes && !bytes->empty() && error == std::errc() &&
                            stop == number.data() + number.size() && rank >= 0 && rank <= kLargestId,
-                       "{}: line {} is not a token in base64, a blank and a rank", path, line_number);
+                       "{}: line {} is not a token in base64, a blank and a rank", path,
+                       line_number);
     out.tokens.emplace_back(*bytes, rank);
   }
   std::sort(out.tokens.begin(), out.tokens.end(),
@@ -103,15 +105,14 @@ std::vector<BpeMerge> all_merges(const Ranks& ranks) {
 
 Json pre_tokenizer_section(const std::string& pattern) {
   return {{"type", "Sequence"},
-          {"pretokenizers",
-           Json::array({{{"type", "Split"},
-                         {"pattern", {{"Regex", pattern}}},
-                         {"behavior", "Removed"},
-                         {"invert", true}},
-                        {{"type", "ByteLevel"},
-                         {"add_prefix_space", false},
-                         {"trim_offsets", true},
-                         {"use_regex", false}}})}};
+          {"pretokenizers", Json::array({{{"type", "Split"},
+                                          {"pattern", {{"Regex", pattern}}},
+                                          {"behavior", "Removed"},
+                                          {"invert", true}},
+                                         {{"type", "ByteLevel"},
+                                          {"add_prefix_space", false},
+                                          {"trim_offsets", true},
+                                          {"use_regex", false}}})}};
 }
 
 Json decoder_section() {

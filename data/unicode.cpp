@@ -14,31 +14,40 @@ constexpr char32_t kTableSize = 0x40000;
 uint8_t compute_class(char32_t code) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
     case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LT: return kLetter | kUpperLike;
-    case UTF8PROC_CATEGORY_LL: return kLetter | kLowerLike;
+    case UTF8PROC_CATEGORY_LT:
+      return kLetter | kUpperLike;
+    case UTF8PROC_CATEGORY_LL:
+      return kLetter | kLowerLike;
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: return kLetter | kUpperLike | kLowerLike;
+    case UTF8PROC_CATEGORY_LO:
+      return kLetter | kUpperLike | kLowerLike;
     case UTF8PROC_CATEGORY_MN:
     case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME: return kMark | kUpperLike | kLowerLike;
+    case UTF8PROC_CATEGORY_ME:
+      return kMark | kUpperLike | kLowerLike;
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO: return kNumber;
+    case UTF8PROC_CATEGORY_NO:
+      return kNumber;
     case UTF8PROC_CATEGORY_PC:
     case UTF8PROC_CATEGORY_PD:
     case UTF8PROC_CATEGORY_PS:
     case UTF8PROC_CATEGORY_PE:
     case UTF8PROC_CATEGORY_PI:
     case UTF8PROC_CATEGORY_PF:
-    case UTF8PROC_CATEGORY_PO: return kPunctuation;
+    case UTF8PROC_CATEGORY_PO:
+      return kPunctuation;
     case UTF8PROC_CATEGORY_SM:
     case UTF8PROC_CATEGORY_SC:
     case UTF8PROC_CATEGORY_SK:
-    case UTF8PROC_CATEGORY_SO: return kSymbol;
+    case UTF8PROC_CATEGORY_SO:
+      return kSymbol;
     case UTF8PROC_CATEGORY_ZS:
     case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP: return kSpace;
-    default: return (code >= 0x09 && code <= 0x0D) || code == 0x85 ? kSpace : 0;
+    case UTF8PROC_CATEGORY_ZP:
+      return kSpace;
+    default:
+      return (code >= 0x09 && code <= 0x0D) || code == 0x85 ? kSpace : 0;
   }
 }
 
@@ -50,7 +59,10 @@ uint32_t valid_length(std::string_view text, size_t at, uint32_t& bad, bool& cut
   bad = 1;
   cut = false;
   if (lead < 0x80) return 1;
-  uint32_t size = lead >= 0xC2 && lead <= 0xDF ? 2 : (lead & 0xF0) == 0xE0 ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+  uint32_t size = lead >= 0xC2 && lead <= 0xDF   ? 2
+                  : (lead & 0xF0) == 0xE0        ? 3
+                  : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                 : 0;
   if (size == 0) return 0;
   // The second byte has a narrower range after four lead bytes (overlong forms, surrogates, limit).
   unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
@@ -161,13 +173,12 @@ uint8_t class_of(char32_t code) {
 bool is_word(char32_t code) {
   const int category = utf8proc_category(static_cast<utf8proc_int32_t>(code));
   // Other_Alphabetic beyond letters, letter numbers and marks: circled and squared Latin letters.
-  const bool other_alphabetic = (code >= 0x24B6 && code <= 0x24E9) ||
-                                (code >= 0x1F130 && code <= 0x1F149) ||
-                                (code >= 0x1F150 && code <= 0x1F169) ||
-                                (code >= 0x1F170 && code <= 0x1F189);
+  const bool other_alphabetic =
+      (code >= 0x24B6 && code <= 0x24E9) || (code >= 0x1F130 && code <= 0x1F149) ||
+      (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189);
   return class_of(code) & (kLetter | kMark) || category == UTF8PROC_CATEGORY_ND ||
-         category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_PC ||
-         other_alphabetic || code == 0x200C || code == 0x200D;
+         category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_PC || other_alphabetic ||
+         code == 0x200C || code == 0x200D;
 }
 
 char32_t to_lower(char32_t code) {

@@ -11,13 +11,15 @@ using namespace ocellus;
 namespace {
 
 Tokenizer small() {
-  return Tokenizer::train_byte_bpe({"what is the red shape?", "what is the blue shape?", "is it red?"},
-                                   275, {"<|pad|>", "<|end|>"});
+  return Tokenizer::train_byte_bpe(
+      {"what is the red shape?", "what is the blue shape?", "is it red?"}, 275,
+      {"<|pad|>", "<|end|>"});
 }
 
 }  // namespace
 
-TEST_CASE("tokenizer: trained byte-level BPE gives specials, bytes and merges their ids in this order") {
+TEST_CASE(
+    "tokenizer: trained byte-level BPE gives specials, bytes and merges their ids in this order") {
   const Tokenizer t = small();
   CHECK(t.vocab_size() == 275);
   CHECK(t.token_to_id("<|pad|>") == 0);
@@ -30,7 +32,8 @@ TEST_CASE("tokenizer: trained byte-level BPE gives specials, bytes and merges th
 
 TEST_CASE("tokenizer: decode gives back what was encoded, bytes that are no UTF-8 as U+FFFD") {
   const Tokenizer t = small();
-  for (const char* text : {"what is the red shape?", "naïve 名前 🙂\n\t x", "", " ", "a<|end|>b"})
+  for (const char* text :
+       {"what is the red shape?", "naïve 名前 🙂\n\t x", "", " ", "a<|end|>b"})
     CHECK(t.decode(t.encode(text), false) == text);
   CHECK(t.decode(t.encode("a\xFF\xE2\x82z")) == "a\xEF\xBF\xBD\xEF\xBF\xBDz");
 }
