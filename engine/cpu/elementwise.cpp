@@ -203,67 +203,6 @@ void scale_in_place(OnCpu, Tensor& x, double factor) {
   });
 }
 
-Tensor sum_to(OnCpu, const Tensor& x, const Shape& shape) {
-  check<ShapeError>(broadcast_shapes("sum_to", shape, x.shape()) == x.shape(),
-                    "sum_to: {} is no broadcast of {}", to_string(x.shape()), to_string(shape));
-  // The kept dimensions first, the summed ones behind them: each output is one strided sum.
-  const int shift = x.rank() - shape.rank();
-  std::vector<int> kept, summed;
-  for (int i = 0; i < x.rank(); ++i)
-    (i < shift || (shape[i - shift] == 1 && x.shape()[i] != 1) ? summed : kept).push_back(i);
-  Tensor out = Tensor::empty(shape, x.dtype(), kCpu, "sum_to");
-  int64_t terms = 1;
-  for (int i : summed) terms *= x.shape()[i];
-  Shape kept_shape, summed_shape;
-  Strides kept_strides, summed_strides;
-  for (int i : kept) kept_shape.push_back(x.shape()[i]), kept_strides.push_back(x.strides()[i]);
-  for (int i : summed) summed_shape.push_back(x.shape()[i]), summed_strides.push_back(x.strides()[i]);
-  const int64_t columns = kept_shape.numel();
-  on_float("sum_to", x.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using A = AccT<T>;
-    const T* from = x.data<T>();
-    T* to = out.mutable_data<T>("sum_to");
-    auto offset_of = [](int64_t index, const Shape& dims, const Strides& strides) {
-      int64_t offset = 0;
-      for (int i = dims.rank() - 1; i >= 0; --i) {
-        offset += index % dims[i] * strides[i];
-        index /= dims[i];
-      }
-      return offset;
-    };
-    std::vector<int64_t> term_offsets(static_cast<size_t>(terms));
-    for (int64_t t = 0; t < terms; ++t)
-      term_offsets[t] = offset_of(t, summed_shape, summed_strides);
-    // Blocks of columns: a block is a vector of accumulators, terms are added in one fixed order.
-    constexpr int64_t kColumns = 64;
-    parallel_for(columns, std::max<int64_t>(kColumns, kChunkElements / std::max<int64_t>(terms, 1)),
-                 [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; c += kColumns) {
-        const int64_t width = std::min(kColumns, end - c);
-        int64_t offsets[kColumns];
-        bool unit = true;
-        for (int64_t j = 0; j < width; ++j) {
-          offsets[j] = offset_of(c + j, kept_shape, kept_strides);
-          unit = unit && offsets[j] == offsets[0] + j;
-        }
-        A sum[kColumns] = {};
-        for (int64_t t = 0; t < terms; ++t) {
-          const T* row = from + term_offsets[t];
-          if (unit) {
-            const T* run = row + offsets[0];
-            for (int64_t j = 0; j < width; ++j) sum[j] += static_cast<A>(run[j]);
-          } else {
-            for (int64_t j = 0; j < width; ++j) sum[j] += static_cast<A>(row[offsets[j]]);
-          }
-        }
-        for (int64_t j = 0; j < width; ++j) to[c + j] = static_cast<T>(sum[j]);
-      }
-    });
-  });
-  return out;
-}
-
 Tensor unary_forward(UnaryOp op, const Tensor& x) {
   return on_device(name_of(op), x.device(), [&](auto d) { return unary_forward(d, op, x); });
 }
@@ -282,9 +221,6 @@ void add_in_place(Tensor& into, const Tensor& x) {
 }
 void scale_in_place(Tensor& x, double factor) {
   on_device("scale_in_place", x.device(), [&](auto d) { scale_in_place(d, x, factor); });
-}
-Tensor sum_to(const Tensor& x, const Shape& shape) {
-  return on_cpu_only("sum_to", x.device(), [&](auto d) { return sum_to(d, x, shape); });
 }
 
 }  // namespace ocellus

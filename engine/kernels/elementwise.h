@@ -1,6 +1,7 @@
 // Elementwise kernels of one and two inputs, generated from the .def lists.
 #pragma once
 #include "engine/device.h"
+#include "engine/kernels/reduce.h"  // sum_to undoes a broadcast
 #include "engine/scalar/arithmetic.h"
 #include "engine/tensor.h"
 
@@ -51,9 +52,5 @@ void add_in_place(Tensor& into, const Tensor& x);
 void scale_in_place(OnCpu, Tensor& x, double factor);
 void scale_in_place(OnCuda, Tensor& x, double factor);
 void scale_in_place(Tensor& x, double factor);
-
-/// sum_to — x summed down to `shape`, to which x's shape is a broadcast; accumulates in f32 (f64).
-Tensor sum_to(OnCpu, const Tensor& x, const Shape& shape);
-Tensor sum_to(const Tensor& x, const Shape& shape);
 
 }  // namespace ocellus

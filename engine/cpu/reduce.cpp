@@ -1,0 +1,159 @@
+// Any sum over dimensions is a sequence of two simple ones over contiguous memory: of the last
+// dimension (a row becomes a number), and of a middle one (rows are added up). The innermost summed
+// dimension goes first; what is between passes is kept in the accumulation type.
+#include "engine/kernels/reduce.h"
+
+#include <vector>
+
+#include "engine/cpu/row_blocks.h"
+#include "engine/dispatch.h"
+#include "engine/kernels/elementwise.h"
+#include "engine/rows/lanes.h"
+#include "engine/rows/monoids.h"
+
+namespace ocellus {
+namespace {
+
+// Neighbouring dimensions of one fate, merged; extents of 1 are left out.
+struct Group {
+  int64_t extent;
+  bool summed;
+};
+
+std::vector<Group> groups_of(const Shape& from, const Shape& to) {
+  std::vector<Group> groups;
+  const int shift = from.rank() - to.rank();
+  for (int i = 0; i < from.rank(); ++i) {
+    if (from[i] == 1) continue;
+    const bool summed = i < shift || to[i - shift] == 1;
+    if (!groups.empty() && groups.back().summed == summed)
+      groups.back().extent *= from[i];
+    else
+      groups.push_back({from[i], summed});
+  }
+  return groups;
+}
+
+// to[r] = Σ from[r, 0 … n).  Longer rows than this are cut into chunks, summed side by side.
+constexpr int64_t kLongRow = 4 * kChunkElements;
+
+template <class T>
+void sum_last(const T* from, int64_t rows, int64_t n, AccT<T>* to) {
+  using A = AccT<T>;
+  const auto row_sum = [](const auto* row, int64_t count) {
+    return reduce_row<Sum<A>>(count, [row](int64_t i) { return static_cast<A>(row[i]); }).value;
+  };
+  if (n <= kLongRow) {
+    parallel_for(rows, rows_per_chunk(n), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) to[r] = row_sum(from + r * n, n);
+    });
+    return;
+  }
+  const int64_t chunks = (n + kChunkElements - 1) / kChunkElements;
+  std::vector<A> partial(static_cast<size_t>(rows * chunks));
+  parallel_for(rows * chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = i % chunks * kChunkElements;
+      partial[i] = row_sum(from + i / chunks * n + at, std::min(kChunkElements, n - at));
+    }
+  });
+  for (int64_t r = 0; r < rows; ++r) to[r] = row_sum(partial.data() + r * chunks, chunks);
+}
+
+// to[c] = Σ over `rows` rows of from[r, c], for up to 64 columns that lie in registers; in groups
+// of rows, so that no sum grows long before it is added to another.
+constexpr int64_t kTile = 64, kRowGroup = 256;
+
+template <class T>
+void sum_tile(const T* from, int64_t rows, int64_t stride, int64_t width, AccT<T>* to) {
+  using A = AccT<T>;
+  A total[kTile] = {};
+  for (int64_t begin = 0; begin < rows; begin += kRowGroup) {
+    A sum[kTile] = {};
+    const int64_t end = std::min(rows, begin + kRowGroup);
+    for (int64_t r = begin; r < end; ++r) {
+      const T* row = from + r * stride;
+      if (width == kTile) {
+#pragma omp simd
+        for (int64_t c = 0; c < kTile; ++c) sum[c] += static_cast<A>(row[c]);
+      } else {
+        for (int64_t c = 0; c < width; ++c) sum[c] += static_cast<A>(row[c]);
+      }
+    }
+    for (int64_t c = 0; c < kTile; ++c) total[c] += sum[c];
+  }
+  std::copy_n(total, width, to);
+}
+
+// to[o, c] = Σ over r of from[o, r, c], r < rows.
+template <class T>
+void sum_middle(const T* from, int64_t outer, int64_t rows, int64_t columns, AccT<T>* to) {
+  using A = AccT<T>;
+  constexpr int64_t kBlocks = 64;
+  const int64_t block = std::max(rows_per_chunk(columns), (rows + kBlocks - 1) / kBlocks);
+  const int64_t blocks = std::max<int64_t>(1, (rows + block - 1) / block);
+  std::vector<A> partial(blocks > 1 ? static_cast<size_t>(outer * blocks * columns) : 0);
+  A* target = blocks > 1 ? partial.data() : to;
+  const int64_t grain = rows_per_chunk(std::min(rows, block) * columns);
+  parallel_for(outer * blocks, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i % blocks * block, count = std::min(block, rows - first);
+      const T* at = from + (i / blocks * rows + first) * columns;
+      for (int64_t c = 0; c < columns; c += kTile)
+        sum_tile(at + c, count, columns, std::min(kTile, columns - c), target + i * columns + c);
+    }
+  });
+  if (blocks == 1) return;
+  parallel_for(outer * columns, rows_per_chunk(blocks), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const A* at = partial.data() + i / columns * blocks * columns + i % columns;
+      A sum = 0;
+      for (int64_t b = 0; b < blocks; ++b) sum += at[b * columns];
+      to[i] = sum;
+    }
+  });
+}
+
+// The innermost summed group of `groups` is summed and leaves the list.
+Tensor one_pass(const Tensor& x, std::vector<Group>& groups, const char* op) {
+  size_t k = groups.size();
+  while (!groups[k - 1].summed) --k;
+  int64_t outer = 1, inner = 1;
+  for (size_t i = 0; i + 1 < k; ++i) outer *= groups[i].extent;
+  for (size_t i = k; i < groups.size(); ++i) inner *= groups[i].extent;
+  const int64_t n = groups[k - 1].extent;
+  groups.erase(groups.begin() + static_cast<std::ptrdiff_t>(k) - 1);
+  Tensor out;
+  on_float(op, x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    out = Tensor::empty({outer, inner}, dtype_of<AccT<T>>, kCpu, op);
+    auto* to = out.mutable_data<AccT<T>>(op);
+    if (inner == 1)
+      sum_last(x.data<T>(), outer, n, to);
+    else
+      sum_middle(x.data<T>(), outer, n, inner, to);
+  });
+  return out;
+}
+
+}  // namespace
+
+Tensor sum_to(OnCpu, const Tensor& x, const Shape& shape, double factor, const char* op) {
+  check<ShapeError>(broadcast_shapes(op, shape, x.shape()) == x.shape(),
+                    "{}: {} is no broadcast of {}", op, to_string(x.shape()), to_string(shape));
+  if (!is_floating(x.dtype())) fail_dtype(op, x.dtype(), {DType::kF32, DType::kBF16, DType::kF64});
+  std::vector<Group> groups = groups_of(x.shape(), shape);
+  const auto remaining = [&] {
+    return std::any_of(groups.begin(), groups.end(), [](const Group& g) { return g.summed; });
+  };
+  Tensor y = remaining() ? x.contiguous() : x.clone();
+  while (remaining()) y = one_pass(y, groups, op);
+  if (factor != 1) scale_in_place(y, factor);
+  return y.to(x.dtype()).view_as(shape);
+}
+
+Tensor sum_to(const Tensor& x, const Shape& shape, double factor, const char* op) {
+  return on_cpu_only(op, x.device(), [&](auto d) { return sum_to(d, x, shape, factor, op); });
+}
+
+}  // namespace ocellus
