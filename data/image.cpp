@@ -96,10 +96,12 @@ void check_image_size(const std::string& name, int64_t width, int64_t height, in
   check<FormatError>(width > 0 && height > 0,
                      "{}: the header says {} x {} pixels; both must be positive", name, width,
                      height);
-  // Both sides are below 2^32, so the product fits 64 bits; compared by division all the same.
-  check<FormatError>(width <= max_pixels / height,
-                     "{}: the header says {} x {} = {} pixels, more than the limit of {}", name,
-                     width, height, width * height, max_pixels);
+  // Both sides are below 2^32, so the product fits 64 bits without a sign.
+  const uint64_t pixels = static_cast<uint64_t>(width) * static_cast<uint64_t>(height);
+  check<FormatError>(
+      width <= UINT32_MAX && height <= UINT32_MAX && pixels <= static_cast<uint64_t>(max_pixels),
+      "{}: the header says {} x {} = {} pixels, more than the limit of {}", name, width, height,
+      pixels, max_pixels);
 }
 
 Image decode_image(std::string_view bytes, const std::string& name, const DecodeOptions& options,

@@ -19,10 +19,10 @@ constexpr uint64_t kLongestImageFile = uint64_t{1} << 28;
 constexpr std::string_view kBlanks = " \t\r\n";
 constexpr std::string_view kMarker = "<image>";
 
-// ---- reading JSON without building it
-// ------------------------------------------------------------ A cursor over JSON text that knows
-// strings and nesting, no more. It never fails: text that is not JSON makes it stop somewhere, and
-// the parser says why when the record is read.
+// ---- reading JSON without building it ----
+
+// A cursor over JSON text that knows strings and nesting, no more. It never fails: text that is not
+// JSON makes it stop somewhere, and the parser says why when the record is read.
 struct Skimmer {
   std::string_view text;
   size_t at = 0;
@@ -56,8 +56,14 @@ struct Skimmer {
   }
 };
 
-// ---- messages
-// ------------------------------------------------------------------------------------
+// The raw inside of a JSON string as text; empty if it is not one.
+std::string unescaped(std::string_view raw) {
+  if (raw.find('\\') == std::string_view::npos) return std::string(raw);
+  const json value = json::parse('"' + std::string(raw) + '"', nullptr, false);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+// ---- messages ----
 [[noreturn]] void refuse(const RecordContext& context, const std::string& what) {
   fail<FormatError>("{}: {}", context.where, what);
 }
@@ -223,15 +229,12 @@ std::string top_level_string(std::string_view text, std::string_view key) {
   Skimmer skim{text};
   if (!skim.next('{')) return {};
   while (skim.next('"')) {
-    const bool wanted = skim.string() == key;
+    const bool wanted = unescaped(skim.string()) == key;
     if (!skim.next(':')) return {};
     skim.blanks();
     if (wanted) {
       if (!skim.next('"')) return {};
-      const std::string_view raw = skim.string();
-      if (raw.find('\\') == std::string_view::npos) return std::string(raw);
-      const json value = json::parse('"' + std::string(raw) + '"', nullptr, false);
-      return value.is_string() ? value.get<std::string>() : std::string();
+      return unescaped(skim.string());
     }
     skim.value();
     if (!skim.next(',')) return {};

@@ -36,11 +36,10 @@ struct RecordContext {
 };
 
 /// conversation_of — the conversation in a record: {"messages": [{"role", "content"}, …]} or
-/// LLaVA's
-/// {"conversations": [{"from", "value"}, …]}, optional "id", "source", "image" or "images" (paths
-/// for image parts without one, in order). Throws FormatError "WHERE: …" naming the message and the
-/// rule. In LLaVA form the marker <image> in a human turn is an image part if the record has
-/// images; in messages form text is text.
+/// LLaVA's {"conversations": [{"from", "value"}, …]}, optional "id", "source", "image" or "images"
+/// (paths for image parts without one, in order). Throws FormatError "WHERE: …" naming the message
+/// and the rule. In LLaVA form the marker <image> in a human turn is an image part if the record
+/// has images; in messages form text is text.
 Conversation conversation_of(const nlohmann::json& record, const RecordContext& context);
 
 /// place_images — if no message has an image part, `count` of them go in front of the first user

@@ -20,10 +20,10 @@ constexpr int kBlock = 16;         // rows, or bytes of a row, that are worked o
 
 using Bytes16 = uint8_t __attribute__((vector_size(16)));
 
-// ---- filters
-// ------------------------------------------------------------------------------------- A product
-// that is added to something is rounded first: a fused multiply-add would move a rare coefficient
-// by one unit in the last place.
+// ---- filters ----
+
+// A product that is added to something is rounded first: a fused multiply-add would move a rare
+// coefficient by one unit in the last place.
 double rounded(double x) {
   volatile double stored = x;
   return stored;
@@ -74,9 +74,10 @@ Kernel kernel_of(Filter filter) {
   }
 }
 
-// ---- windows
-// ------------------------------------------------------------------------------------- Output i is
-// the sum of input first[i] … first[i] + count[i] − 1, weighted by the row of coefficients.
+// ---- windows ----
+
+// Output i is the sum of input first[i] … first[i] + count[i] − 1, weighted by the row of
+// coefficients.
 struct Windows {
   int longest = 0;
   std::vector<int> first, count;
@@ -117,9 +118,9 @@ Windows windows_of(int in, int out, const Kernel& kernel) {
   return w;
 }
 
-// ---- arithmetic on 16 values
-// --------------------------------------------------------------------- g++ 12 takes a conversion
-// of 8 bytes to 8 integers apart into scalars, hence the intrinsics.
+// ---- arithmetic on 16 values ----
+
+// g++ 12 takes a conversion of 8 bytes to 8 integers apart into scalars, hence the intrinsics.
 #ifdef __AVX2__
 struct Sums16 {
   __m256i low = _mm256_set1_epi32(1 << (kFractionBits - 1));
@@ -173,8 +174,7 @@ void transpose(Bytes16 (&rows)[16]) {
   }
 }
 
-// ---- passes
-// --------------------------------------------------------------------------------------
+// ---- passes ----
 size_t padded(size_t bytes) { return (bytes + kBlock - 1) / kBlock * kBlock; }
 
 // `count` ≤ 16 rows of `bytes` bytes → columns[byte][16]; absent rows repeat the last one.
@@ -281,9 +281,9 @@ Image vertical(const Image& image, int height, const Windows& w, int first) {
   return out;
 }
 
-// ---- nearest, alpha
-// ------------------------------------------------------------------------------ Source positions
-// are accumulated, not multiplied: that is where Pillow's ties fall.
+// ---- nearest, alpha ----
+
+// Source positions are accumulated, not multiplied: that is where Pillow's ties fall.
 std::vector<int> nearest_positions(int in, int out) {
   std::vector<int> positions(static_cast<size_t>(out));
   const double step = static_cast<double>(in) / out;

@@ -19,10 +19,10 @@ constexpr uint64_t kBlock = 512;
 constexpr uint64_t kLongestHeader =
     1 << 20;  // a pax header or long name above 1 MiB is an attack or damage
 
-// ---- one header
-// ---------------------------------------------------------------------------------- Fields: name
-// 0+100, mode 100+8, uid 108+8, gid 116+8, size 124+12, mtime 136+12, checksum 148+8, type 156,
-// link name 157+100, magic 257+6, version 263+2, …, prefix 345+155.
+// ---- one header ----
+
+// Fields: name 0+100, mode 100+8, uid 108+8, gid 116+8, size 124+12, mtime 136+12, checksum 148+8,
+// type 156, link name 157+100, magic 257+6, version 263+2, …, prefix 345+155.
 struct Header {
   std::string_view block;  // 512 bytes
 
@@ -109,8 +109,7 @@ std::string clean_name(std::string name, const std::string& archive, uint64_t at
   return name;
 }
 
-// ---- pax records: "LENGTH KEY=VALUE\n", LENGTH counting the whole record
-// ----------------------------
+// ---- pax records: "LENGTH KEY=VALUE\n", LENGTH counting the whole record ----
 struct Extras {
   std::optional<std::string> name;
   std::optional<uint64_t> size;
@@ -147,8 +146,7 @@ void read_pax(std::string_view records, Extras& extras, const std::string& archi
   }
 }
 
-// ---- sidecar
-// -------------------------------------------------------------------------------------
+// ---- sidecar ----
 std::string fingerprint(std::string_view archive) {
   constexpr size_t kEnd = 4096;
   Sha256 hash;
@@ -211,8 +209,7 @@ std::optional<std::vector<TarMember>> read_sidecar(std::string_view text,
   return members;
 }
 
-// ---- writing
-// -------------------------------------------------------------------------------------
+// ---- writing ----
 void put_octal(std::string& block, size_t at, size_t length, uint64_t value) {
   const std::string digits = fmt::format("{:0{}o}", value, length - 1);
   block.replace(at, digits.size(), digits);
@@ -239,9 +236,9 @@ void append_member(std::string& out, const std::string& name, char type, std::st
 }
 
 std::string pax_record(std::string_view key, std::string_view value) {
-  size_t length = key.size() + value.size() + 3;
-  while (fmt::formatted_size("{}", length) + key.size() + value.size() + 3 != length)
-    length = fmt::formatted_size("{}", length) + key.size() + value.size() + 3;
+  const size_t rest = key.size() + value.size() + 3;  // blank, =, line end
+  size_t length = rest + 1;
+  while (std::to_string(length).size() + rest != length) ++length;  // it counts its own digits
   return fmt::format("{} {}={}\n", length, key, value);
 }
 

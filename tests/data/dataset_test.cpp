@@ -303,6 +303,7 @@ TEST_CASE("dataset: the quick look at a top-level string equals parsing") {
           R"( { "x" : {"source":"no"}, "y":[1,"]",{"k":"}"}], "z":"\"source\":\"no\"", "source" : "yes"})",
           "source") == "yes");
   CHECK(top_level_string(R"({"source":"caf\u00e9 \"q\""})", "source") == "caf\xc3\xa9 \"q\"");
+  CHECK(top_level_string(R"({"s\u006furce":"x"})", "source") == "x");
   for (const char* none : {"", "{", "{}", "[]", R"({"source":3})", R"({"source")",
                            R"({"source":"x)", R"({"a":"b)", R"({"a" "b"})", R"({"source":"\)"})
     CHECK(top_level_string(none, "sourcex").empty());
