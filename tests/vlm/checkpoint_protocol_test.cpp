@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,6 +62,41 @@ std::string message_of(F&& call) {
     return error.what();
   }
   return "nothing was thrown";
+}
+
+struct NoTracing {};  // tracing a child is not allowed here
+constexpr int kNoTracing = 77;
+
+/// Runs save(run, step, keep = 1) in a child process that is killed at its `stops`-th stop, of
+/// which each system call has two: before and after. Returns false if the child came to its end.
+bool killed_while_saving(const std::string& run, int64_t step, int stops) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(kNoTracing);
+    ::raise(SIGSTOP);
+    try {
+      save(run, step, 1, 3000);
+    } catch (...) {
+      ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  REQUIRE(child > 0);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  for (int stop = 0; stop < stops && WIFSTOPPED(status); ++stop) {
+    ::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr);
+    ::waitpid(child, &status, 0);
+  }
+  if (WIFEXITED(status)) {
+    if (WEXITSTATUS(status) == kNoTracing) throw NoTracing();
+    REQUIRE(WEXITSTATUS(status) == 0);
+    return false;
+  }
+  ::kill(child, SIGKILL);
+  ::waitpid(child, &status, 0);
+  REQUIRE(WIFSIGNALED(status));
+  return true;
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -280,7 +316,7 @@ TEST_CASE(
   std::mt19937 random(1);
   std::uniform_real_distribution<double> moment(0, 3 * one.count() + 2000);
   int64_t newest = 1;
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < 15; ++round) {
     const pid_t child = ::fork();
     if (child == 0) {
       try {
@@ -302,4 +338,37 @@ TEST_CASE(
     newest = found.step;
   }
   CHECK(newest > 1);
+}
+
+TEST_CASE(
+    "checkpoint_protocol: killed before and after each system call of a save, nothing is lost") {
+  // Step 2 over checkpoint 1, and step 2 once more in the place of an older one.
+  for (const bool again : {false, true}) {
+    int stops = 0;
+    bool new_one_seen = false;
+    for (bool killed = true; killed; ++stops) {
+      const Run run;
+      save(run.path, 1, 2, 3000);
+      if (again) save(run.path, 2, 2, 4000);
+      try {
+        killed = killed_while_saving(run.path, 2, stops);
+      } catch (const NoTracing&) {
+        MESSAGE("skipped: tracing a child process is not allowed here");
+        return;
+      }
+      const FoundCheckpoint found = find_newest_valid(run.path);
+      CAPTURE(stops);
+      CHECK(found.rejected.empty());
+      CHECK(found.step >= (again ? 2 : 1));
+      const bool is_new = found.step == 2 && fs::file_size(found.folder + "/weights.bin") == 3000;
+      CHECK((is_new || !new_one_seen));  // once in place, it stays
+      new_one_seen = is_new;
+      const RunLock lock(run.path);
+      save(run.path, 3, 1, 3000);
+      CHECK(entries(run / "checkpoints") == std::vector<std::string>{"step-00000003"});
+      CHECK(entries(run.path) == std::vector<std::string>{".lock", "checkpoints", "latest"});
+    }
+    CHECK(new_one_seen);
+    CHECK(stops > 50);  // the calls were really counted
+  }
 }
