@@ -170,6 +170,19 @@ TEST_CASE("tar: links, devices and names that leave the folder are refused") {
   CHECK(refusal(pax) == "x.tar: the pax header at byte 0 is malformed");
 }
 
+TEST_CASE("tar: extended headers that are too long or describe sparse files are refused") {
+  std::string big = tar_bytes({{"a.txt", std::string((1 << 20) + 1, 'x')}});
+  big[156] = 'x';
+  reseal(big, 0);
+  CHECK(refusal(big) ==
+        "x.tar: the extended header at byte 0 has 1048577 bytes, at most 1048576 are accepted");
+  std::string sparse = tar_bytes({{"a.txt", "22 GNU.sparse.major=1\n"}, {"b.txt", "x"}});
+  sparse[156] = 'x';
+  reseal(sparse, 0);
+  CHECK(refusal(sparse) ==
+        "x.tar: the member at byte 0 is a sparse file; only plain files are read");
+}
+
 TEST_CASE("tar: the sidecar saves the walk, and is ignored when it does not fit") {
   TemporaryFolder folder;
   const std::string path = folder.path / "x.tar";
