@@ -33,6 +33,8 @@ class Tokenizer {
   /// Reads a tiktoken file (a token in base64 and its rank a line). Throws UsageError if there is
   /// neither a pattern nor a known name.
   static Tokenizer load_tiktoken(const std::string& path, const TiktokenOptions& options = {});
+  static Tokenizer from_tiktoken(std::string_view text, const std::string& who,
+                                 const TiktokenOptions& options);
 
   /// The same as load() from the text of a tokenizer.json; `who` begins the messages.
   static Tokenizer from_json(std::string_view text, const std::string& who);

@@ -165,36 +165,41 @@ std::string json_of(const Ranks& ranks, const std::string& pattern,
 }  // namespace
 
 Tokenizer Tokenizer::load_tiktoken(const std::string& path, const TiktokenOptions& options) {
-  std::string pattern = options.pattern;
-  auto specials = options.special_tokens;
-  if (pattern.empty()) {
+  TiktokenOptions complete = options;
+  if (complete.pattern.empty()) {
     const std::string name = std::filesystem::path(path).stem().string();
     for (const KnownEncoding& known : known_encodings()) {
       if (known.name != name) continue;
-      pattern = known.pattern;
-      if (specials.empty()) specials = known.specials;
+      complete.pattern = known.pattern;
+      if (complete.special_tokens.empty()) complete.special_tokens = known.specials;
     }
-    check<UsageError>(!pattern.empty(),
+    check<UsageError>(!complete.pattern.empty(),
                       "{}: the splitting pattern of \"{}\" is not known (cl100k_base, o200k_base, "
                       "r50k_base and p50k_base are); give one",
                       path, name);
   }
-  auto ranks = std::make_shared<Ranks>(read_ranks(read_file(path, uint64_t{1} << 28), path));
+  return from_tiktoken(read_file(path, uint64_t{1} << 28), path, complete);
+}
+
+Tokenizer Tokenizer::from_tiktoken(std::string_view text, const std::string& who,
+                                   const TiktokenOptions& options) {
+  auto ranks = std::make_shared<Ranks>(read_ranks(text, who));
   Vocabulary vocabulary;
-  vocabulary.reserve(ranks->tokens.size() + specials.size());
+  vocabulary.reserve(ranks->tokens.size() + options.special_tokens.size());
   for (const auto& [bytes, rank] : ranks->tokens) vocabulary.add(symbols_of_bytes(bytes), rank);
-  for (const auto& [content, id] : specials) vocabulary.add(content, id);
-  vocabulary.finish({path, ""});
+  for (const auto& [content, id] : options.special_tokens) vocabulary.add(content, id);
+  vocabulary.finish({who, ""});
 
   auto impl = std::make_shared<Impl>();
   BpeSettings settings;
   settings.ignore_merges = true;
   settings.bytes = true;
-  impl->model = make_bpe(std::move(vocabulary), all_merges(*ranks), settings, {path, ""});
+  impl->model = make_bpe(std::move(vocabulary), all_merges(*ranks), settings, {who, ""});
   bool bytes = true;
-  impl->pre_tokenizers = read_pre_tokenizers(pre_tokenizer_section(pattern), {path, ""}, bytes);
-  impl->decoder = read_decoder(decoder_section(), {path, ""});
-  for (const auto& [content, id] : specials) {
+  impl->pre_tokenizers =
+      read_pre_tokenizers(pre_tokenizer_section(options.pattern), {who, ""}, bytes);
+  impl->decoder = read_decoder(decoder_section(), {who, ""});
+  for (const auto& [content, id] : options.special_tokens) {
     AddedToken token;
     token.content = content;
     token.special = true;
@@ -202,7 +207,9 @@ Tokenizer Tokenizer::load_tiktoken(const std::string& path, const TiktokenOption
     impl->added.add(std::move(token), *impl->model, nullptr);
   }
   impl->added.finish();
-  impl->make_json = [ranks, pattern, specials] { return json_of(*ranks, pattern, specials); };
+  impl->make_json = [ranks, options] {
+    return json_of(*ranks, options.pattern, options.special_tokens);
+  };
   return Tokenizer(impl);
 }
 

@@ -1,4 +1,4 @@
-// UTF-8 and the character classes that tokenizers ask for. Categories follow Unicode 14 (utf8proc 2.8).
+// UTF-8 and the character classes that tokenizers ask for. Categories follow Unicode 15 (utf8proc 2.8).
 #pragma once
 #include <cstdint>
 #include <string>

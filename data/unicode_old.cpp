@@ -1,4 +1,4 @@
-// Where Hugging Face `tokenizers` still uses tables older than Unicode 14: its normalization forms
+// Where Hugging Face `tokenizers` uses older tables: its normalization forms
 // and combining marks are those of Unicode 9, its BERT classes those of Unicode 8. A range lists
 // what is newer; inside it only characters of the class in question count.
 #include <algorithm>

@@ -72,8 +72,7 @@ std::string random_text(std::mt19937& random) {
       out += parts[random() % parts.size()];
     } else {
       auto code = static_cast<char32_t>(random() % 0x30000);
-      // Surrogates are no characters, and the libraries know different new ones.
-      if ((code >= 0xD800 && code < 0xE000) || unicode::category(code) == 0) code = 'z';
+      if (code >= 0xD800 && code < 0xE000) code = 'z';
       unicode::append_utf8(out, code);
     }
   }
@@ -113,10 +112,12 @@ TEST_CASE("tokenizer: scanners of well-known patterns cut as PCRE2 does") {
     const Regex regex(pattern, kHere);
     const KnownPattern known = known_pattern(pattern);
     REQUIRE(bool(known.scan));
+    const Regex unassigned(R"(\p{Cn})", kHere);
     std::mt19937 random(7);
     int different = 0;
     for (int i = 0; i < 20000 && different == 0; ++i) {
       const std::string text = random_text(random);
+      if (!matched(unassigned, text).empty()) continue;  // the tables may know it
       CAPTURE(text);
       const auto ours = scanned(known.scan, text), theirs = matched(regex, text);
       different += ours != theirs;
