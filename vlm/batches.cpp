@@ -43,18 +43,20 @@ std::vector<std::string> training_text(const Recipe& recipe) {
 struct Batches::Impl {
   struct Entry {
     std::shared_ptr<const Source> source;
-    const DataRecipe* data;
+    std::unique_ptr<Ledger> ledger;
+    std::string name;
   };
   const StageRecipe& stage;
   const ChatTemplate chat;
   const ImageProcessor processor;
-  Ledger& ledger;
   std::vector<Entry> entries;
   std::unique_ptr<Mixture> mixture;
   std::unique_ptr<Loader<Batch>> loader;
+  double waited = 0;  // seconds already told by take_wait_seconds
 
-  Impl(const Recipe& recipe, size_t index, const ChatTemplate& c, const ImageProcessor& p, Ledger& l)
-      : stage(recipe.stage[index]), chat(c), processor(p), ledger(l) {
+  Impl(const Recipe& recipe, size_t index, const ChatTemplate& c, const ImageProcessor& p,
+       const std::string& ledger_path)
+      : stage(recipe.stage[index]), chat(c), processor(p) {
     std::vector<uint64_t> sizes;
     std::vector<double> weights;
     std::vector<std::string> names;
@@ -62,7 +64,10 @@ struct Batches::Impl {
       if (data.split != "train") continue;
       std::shared_ptr<const Source> source = open_data(data);
       if (!stage.sources.empty()) source = keep_sources(source, stage.sources);
-      entries.push_back({source, &data});
+      entries.push_back({source,
+                         std::make_unique<Ledger>(ledger_path, on_bad_from_name(data.on_bad),
+                                                  static_cast<uint64_t>(data.bad_cap)),
+                         data.name});
       sizes.push_back(static_cast<uint64_t>(source->size()));
       weights.push_back(data.weight);
       names.push_back(data.name);
@@ -92,10 +97,8 @@ struct Batches::Impl {
         samples.push_back(prepare(*entry.source, index));
         return;
       } catch (const FormatError& error) {
-        if (entry.data->on_bad == "fail") throw;
-        ledger.refuse(entry.data->name, std::to_string(index), entry.source->where(index), error.what(),
-                      entry.data->bad_cap);
-        if (entry.data->on_bad == "quarantine") return;
+        entry.ledger->refuse({entry.name, std::to_string(index), entry.source->where(index), error.what()});
+        if (entry.ledger->policy() == OnBad::kQuarantine) return;
       }
       place = mixture->substitute(position, attempt);
     }
@@ -111,21 +114,29 @@ struct Batches::Impl {
 };
 
 Batches::Batches(const Recipe& recipe, size_t stage, const ChatTemplate& chat,
-                 const ImageProcessor& processor, Ledger& ledger, int64_t first)
-    : impl_(std::make_unique<Impl>(recipe, stage, chat, processor, ledger)) {
+                 const ImageProcessor& processor, const std::string& ledger_path, int64_t first)
+    : impl_(std::make_unique<Impl>(recipe, stage, chat, processor, ledger_path)) {
   LoaderOptions options;
   options.threads = static_cast<int>(recipe.loader.threads);
-  options.first = first;
-  options.max_items = recipe.loader.prefetch;
-  options.max_bytes = static_cast<size_t>(recipe.loader.max_mb) << 20;
+  options.start = static_cast<uint64_t>(first);
+  options.max_items = static_cast<uint64_t>(recipe.loader.prefetch);
+  options.max_bytes = static_cast<uint64_t>(recipe.loader.max_mb) << 20;
   impl_->loader = std::make_unique<Loader<Batch>>(
-      [impl = impl_.get()](int64_t position) { return impl->make(position); },
-      [](const Batch& batch) { return static_cast<size_t>(batch.tensors.pixels.bytes()); }, options);
+      [impl = impl_.get()](uint64_t position) { return impl->make(static_cast<int64_t>(position)); },
+      [](const Batch& batch) { return static_cast<uint64_t>(batch.tensors.pixels.bytes()); }, options);
 }
 
 Batches::~Batches() = default;
 Batch Batches::next() { return impl_->loader->next(); }
-double Batches::take_wait_seconds() { return impl_->loader->take_wait_seconds(); }
-size_t Batches::buffered_bytes() const { return impl_->loader->buffered_bytes(); }
+double Batches::take_wait_seconds() {
+  const double total = impl_->loader->stats().wait_seconds;
+  return total - std::exchange(impl_->waited, total);
+}
+uint64_t Batches::peak_bytes() const { return impl_->loader->stats().peak_bytes; }
+uint64_t Batches::refused() const {
+  uint64_t total = 0;
+  for (const Impl::Entry& entry : impl_->entries) total += entry.ledger->refused();
+  return total;
+}
 
 }  // namespace ocellus

@@ -22,16 +22,19 @@ std::vector<std::string> training_text(const Recipe& recipe);
 /// Batches — position → Batch, computed ahead by loader threads.
 class Batches {
  public:
-  /// `first` is the position (micro-batch of the stage) to begin with.
+  /// `first` is the position (micro-batch of the stage) to begin with. Refused samples are appended to
+  /// the ledger at `ledger_path`.
   Batches(const Recipe& recipe, size_t stage, const ChatTemplate& chat,
-          const ImageProcessor& processor, Ledger& ledger, int64_t first);
+          const ImageProcessor& processor, const std::string& ledger_path, int64_t first);
   ~Batches();
   /// The next batch in order; waits for the loader. Errors of a sample arrive here.
   Batch next();
   /// Seconds that next() has waited since the last call of this function.
   double take_wait_seconds();
-  /// Bytes of batches that are ready.
-  size_t buffered_bytes() const;
+  /// Most bytes of pixels that were ready at a time.
+  uint64_t peak_bytes() const;
+  /// Samples refused so far, over all sources.
+  uint64_t refused() const;
 
  private:
   struct Impl;

@@ -117,7 +117,7 @@ EvaluationResult evaluate(Vlm& model, const ChatTemplate& chat, const ImageProce
       if (options.keep > 0 &&
           questions[i].index * options.keep / source.size() !=
               (questions[i].index - 1) * options.keep / source.size()) {
-        answered.images = sample.images;
+        answered.images = samples[i - begin].images;
         result.answered.push_back(std::move(answered));
       }
     }

@@ -19,7 +19,7 @@ struct Tally {
 /// One answered question, for reports.
 struct Answered {
   std::string source, question, expected, answer;
-  std::vector<EncodedImage> images;
+  std::vector<Image> images;  // as the model saw them
   bool right = false;
 };
 

@@ -82,7 +82,6 @@ class Trainer {
   std::unique_ptr<Vlm> model_;
   std::unique_ptr<ChatTemplate> chat_;
   ImageProcessor processor_;
-  std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<EventWriter> events_;
   std::unique_ptr<Progress> progress_;
@@ -98,6 +97,7 @@ class Trainer {
   int64_t samples_ = 0, tokens_ = 0;
   std::set<int64_t> bad_steps_;  // global steps whose update is skipped
   int64_t skips_ = 0;
+  uint64_t refused_ = 0;
 
   double train_seconds_ = 0, wait_seconds_ = 0;
   TrainResult result_;
@@ -140,7 +140,6 @@ void Trainer::prepare() {
   for (const DataRecipe& data : recipe_.data)
     if (data.split == "eval") eval_sources_.push_back(open_data(data));
   if (recipe_.ema.decay > 0) ema_ = std::make_unique<Ema>(*model_, recipe_.ema.decay);
-  ledger_ = std::make_unique<Ledger>(options_.out + "/ledger.jsonl");
 }
 
 // Freezing, optimizer, schedule and image size of a stage. Optimizer state starts afresh.
@@ -408,7 +407,8 @@ void Trainer::evaluate_now(bool final_one) {
 // Runs the current stage from stage_step_; false if interrupted. A rewind may change stage_.
 bool Trainer::run_stage(size_t index) {
   while (stage_ == index && stage_step_ < stage().steps) {
-    Batches batches(recipe_, stage_, *chat_, processor_, *ledger_, stage_step_ * stage().accumulate);
+    Batches batches(recipe_, stage_, *chat_, processor_, options_.out + "/ledger.jsonl",
+                    stage_step_ * stage().accumulate);
     bool rewound = false;
     while (!rewound && stage_step_ < stage().steps) {
       if (pending_signal()) return false;
@@ -432,7 +432,8 @@ bool Trainer::run_stage(size_t index) {
       const double seconds = now_seconds() - begin;
       train_seconds_ += seconds;
       wait_seconds_ += stats.wait_seconds;
-      record_.note_step(*model_, *setup_.optimizer, stats.saved_bytes, batches.buffered_bytes());
+      record_.note_step(*model_, *setup_.optimizer, stats.saved_bytes, batches.peak_bytes());
+      refused_ = batches.refused();
       log_step(stats, seconds, skipped);
       const bool last = stage_step_ == stage().steps;
       if (recipe_.eval.every > 0 && (global_step_ % recipe_.eval.every == 0 || last)) evaluate_now(false);
@@ -496,7 +497,7 @@ TrainResult Trainer::run() {
   progress_->finish();
   result_.steps = global_step_;
   result_.seconds = train_seconds_;
-  record_.write(options_.out, recipe_, result_, samples_, tokens_, train_seconds_, wait_seconds_, *ledger_);
+  record_.write(options_.out, recipe_, result_, samples_, tokens_, train_seconds_, wait_seconds_, refused_);
   return result_;
 }
 

@@ -20,11 +20,16 @@ Sample sample_of(Rng& r, const Shape& shape, Op1 op) {
           .run = [op](const Variables& in) { return Variables{op(in[0])}; }};
 }
 
-/// A tensor of zeros of `shape` with `part` written at [begin, begin + n) of `dim`.
-Tensor placed(const Shape& shape, const Tensor& part, int dim, int64_t begin, const char* op) {
-  Tensor out = Tensor::zeros(shape, part.dtype(), part.device(), op);
-  Tensor window = out.sliced(dim, begin, begin + part.dim(dim));
+/// A tensor of `shape` with `part` at [begin, begin + n) of `dim` and `value` elsewhere.
+Tensor placed(const Shape& shape, const Tensor& part, int dim, int64_t begin, double value,
+              const char* op) {
+  Tensor out = Tensor::empty(shape, part.dtype(), part.device(), op);
+  const int64_t end = begin + part.dim(dim);
+  Tensor before = out.sliced(dim, 0, begin), window = out.sliced(dim, begin, end),
+         after = out.sliced(dim, end, shape.dim(dim));
+  fill(before, value);
   copy(part, window);
+  fill(after, value);
   return out;
 }
 
@@ -45,8 +50,9 @@ static const OpDef kReshape{
 /// reshape — the same elements in another shape; dx = dy in x's shape. Saves nothing; copies only
 /// if x is not contiguous.
 Variable reshape(const Variable& x, const Shape& shape) {
-  return record(kReshape, {x}, x.value().reshaped(shape),
-                [from = x.shape()](const Tensor& dy, Needs) { return Tensors{dy.reshaped(from)}; });
+  return record(
+      kReshape, {x}, reshaped_view(x.value(), shape),
+      [from = x.shape()](const Tensor& dy, Needs) { return Tensors{reshaped_view(dy, from)}; });
 }
 
 static const OpDef kPermute{
@@ -108,7 +114,7 @@ static const OpDef kSlice{
 Variable slice(const Variable& x, int dim, int64_t begin, int64_t end) {
   return record(kSlice, {x}, x.value().sliced(dim, begin, end),
                 [from = x.shape(), dim, begin](const Tensor& dy, Needs) {
-                  return Tensors{placed(from, dy, dim, begin, "slice")};
+                  return Tensors{placed(from, dy, dim, begin, 0, "slice")};
                 });
 }
 
@@ -122,6 +128,10 @@ static const OpDef kSplit{.name = "split",
                           .samples = {{"columns",
                                        [](Rng& r) {
                                          return split_sample(r, {3, 8}, {2, 6}, -1);
+                                       }},
+                                      {"large heads",
+                                       [](Rng& r) {
+                                         return split_sample(r, {40, 12, 64}, {4, 7, 1}, 1);
                                        }},
                                       {"odd three rows", [](Rng& r) {
                                          return split_sample(r, {5, 3}, {1, 3, 1}, 0);
@@ -142,12 +152,16 @@ Variables split(const Variable& x, const std::vector<int64_t>& sizes, int dim) {
     begin += size;
   }
   return record(kSplit, {x}, std::move(parts),
-                [from = x.shape(), type = x.dtype(), sizes, dim](const Tensors& dys, Needs) {
-                  Tensor dx = Tensor::zeros(from, type, kCpu, "split");
+                [from = x.shape(), type = x.dtype(), device = x.value().device(), sizes, dim](
+                    const Tensors& dys, Needs) {
+                  Tensor dx = Tensor::empty(from, type, device, "split");
                   int64_t at = 0;
                   for (size_t i = 0; i < sizes.size(); ++i) {
                     Tensor window = dx.sliced(dim, at, at + sizes[i]);
-                    if (dys[i].defined()) copy(dys[i], window);
+                    if (dys[i].defined())
+                      copy(dys[i], window);
+                    else
+                      fill(window, 0);
                     at += sizes[i];
                   }
                   return Tensors{dx};
@@ -174,17 +188,25 @@ static const OpDef kConcat{
 
 /// concat — xs one after the other along dim; dx_i = the slice of dy that x_i became. Saves
 /// nothing.
-Variable concat(const Variables& xs, int dim) {
-  check<ShapeError>(!xs.empty(), "concat: needs at least one tensor");
-  dim = normalize_dim("concat", dim, xs[0].rank());
+Variable concat(const Variables& xs_in, int dim) {
+  check<ShapeError>(!xs_in.empty(), "concat: needs at least one tensor");
+  Variables xs = xs_in;
+  std::vector<Variable*> pointers;
+  for (Variable& x : xs) pointers.push_back(&x);
+  if (Autocast::low_type() != DType::kF32)
+    apply_autocast(kConcat, pointers.data(), static_cast<int>(xs.size()));
+  const Tensor& first = xs[0].value();
+  dim = normalize_dim("concat", dim, first.rank());
   int64_t total = 0;
   std::vector<int64_t> sizes;
-  for (const Variable& x : xs) {
-    check<ShapeError>(x.rank() == xs[0].rank() &&
-                          x.shape().with(dim, 1) == xs[0].shape().with(dim, 1) &&
-                          x.dtype() == xs[0].dtype(),
-                      "concat: every x must be as the first, {} but for dimension {}, got {}",
-                      xs[0].value().describe(), dim, x.value().describe());
+  for (size_t i = 0; i < xs.size(); ++i) {
+    const Tensor& x = xs[i].value();
+    check<ShapeError>(
+        x.rank() == first.rank() && x.shape().with(dim, 1) == first.shape().with(dim, 1),
+        "concat: xs[{}] must be as xs[0] but for dimension {}, got {}; xs[0] is {}", i, dim,
+        to_string(x.shape()), first.describe());
+    check<DTypeError>(x.dtype() == first.dtype(), "concat: xs[{}] must be {} as xs[0] is, got {}",
+                      i, dtype_name(first.dtype()), dtype_name(x.dtype()));
     sizes.push_back(x.dim(dim));
     total += x.dim(dim);
   }
@@ -225,10 +247,8 @@ Variable pad(const Variable& x, int dim, int64_t before, int64_t after, double v
                     "pad: before and after must not be negative, got {} and {}", before, after);
   dim = normalize_dim("pad", dim, x.rank());
   const int64_t n = x.dim(dim);
-  Tensor y =
-      Tensor::full(x.shape().with(dim, before + n + after), value, x.dtype(), x.value().device());
-  Tensor window = y.sliced(dim, before, before + n);
-  copy(x.value(), window);
+  const Shape shape = x.shape().with(dim, before + n + after);
+  const Tensor y = placed(shape, x.value(), dim, before, value, "pad");
   return record(kPad, {x}, y, [dim, before, n](const Tensor& dy, Needs) {
     return Tensors{dy.sliced(dim, before, before + n)};
   });
@@ -253,42 +273,49 @@ Variable expand(const Variable& x, const Shape& shape) {
                 [](const Tensor& dy, Needs) { return Tensors{dy}; });
 }
 
-static Sample gather_sample(Rng& r, const Shape& shape, std::vector<int32_t> ids) {
-  const Tensor index = Tensor::from(ids, {static_cast<int64_t>(ids.size())});
+/// x [N, …] as [N, product of the rest].
+static Tensor as_rows(const Tensor& x) {
+  int64_t columns = 1;
+  for (int i = 1; i < x.rank(); ++i) columns *= x.dim(i);
+  return x.reshaped({x.dim(0), columns});
+}
+
+static Sample gather_sample(Rng& r, const Shape& shape, const Tensor& index) {
   return {.inputs = {r.normal(shape), index},
           .run = [](const Variables& in) { return Variables{gather_rows(in[0], in[1].value())}; }};
 }
-static const OpDef kGatherRows{.name = "gather_rows",
-                               .inputs = {{"x"}, {"ids", NotDifferentiable{"indices"}}},
-                               .precision = Precision::kFollow,
-                               .samples = {{"repeated",
-                                            [](Rng& r) {
-                                              return gather_sample(r, {5, 4}, {3, 0, 3, 1, 2, 4});
-                                            }},
-                                           {"odd", [](Rng& r) {
-                                              return gather_sample(r, {3, 7}, {2, 1, 0, 2, 2});
-                                            }}}};
+static const OpDef kGatherRows{
+    .name = "gather_rows",
+    .inputs = {{"x"}, {"ids", NotDifferentiable{"indices"}}},
+    .precision = Precision::kFollow,
+    .samples = {{"repeated",
+                 [](Rng& r) {
+                   return gather_sample(r, {5, 4}, Tensor::from<int32_t>({3, 0, 3, 1, 2, 4}, {6}));
+                 }},
+                {"odd i64, three dimensions",
+                 [](Rng& r) {
+                   return gather_sample(r, {3, 7, 1}, Tensor::from<int64_t>({2, 1, 0, 2, 2}, {5}));
+                 }},
+                {"large", [](Rng& r) {
+                   return gather_sample(r, {301, 40}, r.integers({900}, 0, 301));
+                 }}}};
 
 /// gather_rows — y[i] = x[ids[i]]; dx[j] = Σ dy[i] over ids[i] = j, in order of i. Saves ids.
 Variable gather_rows(const Variable& x, const Tensor& ids) {
-  check<ShapeError>(x.rank() >= 1 && ids.rank() == 1,
-                    "gather_rows: ids must be [M], got {}; x is {}", to_string(ids.shape()),
-                    to_string(x.shape()));
-  const Shape row = x.shape();
-  const Tensor flat = x.value().reshaped({row[0], -1});
-  Shape out = row.with(0, ids.dim(0));
-  return record(kGatherRows, {x, constant(ids)}, gather_rows_forward(flat, ids).view_as(out),
-                [row, ids = save(ids)](const Tensor& dy, Needs) {
-                  return Tensors{
-                      scatter_add_rows(dy.reshaped({dy.dim(0), -1}), ids(), row[0]).view_as(row),
-                      {}};
+  check<ShapeError>(ids.rank() == 1, "gather_rows: ids must be [M], got {}; x is {}",
+                    to_string(ids.shape()), x.value().describe());
+  check<ShapeError>(x.rank() >= 1, "gather_rows: x must be [N, …], got {}", x.value().describe());
+  const Shape from = x.shape();
+  const Tensor y = gather_rows_forward(as_rows(x.value()), ids).view_as(from.with(0, ids.dim(0)));
+  return record(kGatherRows, {x, constant(ids)}, y,
+                [from, ids = save(ids)](const Tensor& dy, Needs) {
+                  return Tensors{scatter_add_rows(as_rows(dy), ids(), from[0]).view_as(from), {}};
                 });
 }
 
 static Sample scatter_sample(Rng& r, const Shape& shape, std::vector<int32_t> ids) {
   const int64_t m = static_cast<int64_t>(ids.size());
-  const Tensor index = Tensor::from(ids, {m});
-  return {.inputs = {r.normal(shape), index, r.normal(shape.with(0, m))},
+  return {.inputs = {r.normal(shape), Tensor::from(ids, {m}), r.normal(shape.with(0, m))},
           .run = [](const Variables& in) {
             return Variables{scatter_rows(in[0], in[1].value(), in[2])};
           }};
@@ -301,25 +328,37 @@ static const OpDef kScatterRows{
                  [](Rng& r) {
                    return scatter_sample(r, {6, 4}, {5, 0, 2});
                  }},
-                {"odd one row", [](Rng& r) {
+                {"odd one row",
+                 [](Rng& r) {
                    return scatter_sample(r, {3, 7}, {1});
+                 }},
+                {"large", [](Rng& r) {
+                   std::vector<int32_t> ids(251);
+                   for (size_t i = 0; i < ids.size(); ++i)
+                     ids[i] = static_cast<int32_t>(i * 100 % 401);
+                   return scatter_sample(r, {401, 90}, ids);
                  }}}};
 
 /// scatter_rows — y = base with y[ids[i]] = rows[i]; ids distinct. dbase = dy with those rows zero,
 /// drows[i] = dy[ids[i]]. Saves ids.
 Variable scatter_rows(const Variable& base_in, const Tensor& ids, const Variable& rows_in) {
   auto [base, rows] = autocast(kScatterRows, base_in, rows_in);
+  check<ShapeError>(base.rank() == 2 && ids.rank() == 1,
+                    "scatter_rows: base must be [N, C] and ids [M], got {} and {}",
+                    base.value().describe(), to_string(ids.shape()));
   check<ShapeError>(
-      base.rank() == 2 && rows.rank() == 2 && ids.rank() == 1 && rows.dim(0) == ids.dim(0) &&
-          rows.dim(1) == base.dim(1),
-      "scatter_rows: rows must be [{}, {}] (ids, columns of base), got {}; base is {}", ids.numel(),
-      base.rank() == 2 ? base.dim(1) : -1, to_string(rows.shape()), base.value().describe());
+      rows.shape() == Shape{ids.dim(0), base.dim(1)},
+      "scatter_rows: rows must be [{}, {}] (ids, columns of base), got {}; base is {}", ids.dim(0),
+      base.dim(1), to_string(rows.shape()), base.value().describe());
+  check<DTypeError>(rows.dtype() == base.dtype(),
+                    "scatter_rows: rows must be {} as base is, got {}", dtype_name(base.dtype()),
+                    dtype_name(rows.dtype()));
   return record(kScatterRows, {base, constant(ids), rows},
                 replace_rows(base.value(), ids, rows.value()),
                 [ids = save(ids)](const Tensor& dy, Needs needs) {
                   Tensors gradients(3);
                   if (needs[0]) gradients[0] = replace_rows(dy, ids(), Tensor());
-                  if (needs[2]) gradients[2] = gather_rows_forward(dy.contiguous(), ids());
+                  if (needs[2]) gradients[2] = gather_rows_forward(dy, ids());
                   return gradients;
                 });
 }
