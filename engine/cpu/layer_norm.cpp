@@ -2,7 +2,7 @@
 
 #include "engine/cpu/row_blocks.h"
 #include "engine/rows/lanes.h"
-#include "engine/rows/monoids.h"
+#include "engine/scalar/math.h"
 
 namespace ocellus {
 namespace {
@@ -24,9 +24,12 @@ void forward(const Tensor& x, const Tensor& weight, const Tensor& bias, float ep
     const A count = static_cast<A>(columns);
     for (int64_t n = begin; n < end; ++n) {
       const A* v = in.load(from + n * columns);
-      const A mean = reduce_row<Sum<A>>(columns, [v](int64_t i) { return v[i]; }).value / count;
-      const auto square = [v, mean](int64_t i) { return (v[i] - mean) * (v[i] - mean); };
-      const A variance = reduce_row<Sum<A>>(columns, square).value / count;
+      const A mean = sum_row<A>(columns, [v]<class V>(int64_t i) { return at<V>(v, i); }) / count;
+      const A squares = sum_row<A>(columns, [v, mean]<class V>(int64_t i) {
+        const V centred = at<V>(v, i) - mean;
+        return centred * centred;
+      });
+      const A variance = squares / count;
       const A scale = math::rsqrt(variance + static_cast<A>(eps));
       A* y = result.target(to + n * columns);
 #pragma omp simd
@@ -53,32 +56,30 @@ void backward(const Tensor& x, const Tensor& weight, const LayerNormOut& saved, 
   ColumnSums<A> sums(rows, 2 * columns);
   parallel_for(rows, sums.rows_per_block(), [&](int64_t begin, int64_t end) {
     RowBuffer<T> in(columns), in_dy(columns), result(columns);
-    std::vector<A> centred(static_cast<size_t>(columns)), pulled(static_cast<size_t>(columns));
-    A *xhat = centred.data(), *g = pulled.data();
     A *dw = sums.block(begin), *db = dw + columns;
+    const A count = static_cast<A>(columns);
     for (int64_t n = begin; n < end; ++n) {
       const A *v = in.load(from + n * columns), *d = in_dy.load(from_dy + n * columns);
       const A mean = means[n], scale = scales[n];
-#pragma omp simd
-      for (int64_t i = 0; i < columns; ++i) {
-        xhat[i] = (v[i] - mean) * scale;
-        g[i] = d[i] * w[i];
-      }
       if (need_sums) {
 #pragma omp simd
         for (int64_t i = 0; i < columns; ++i) {
-          dw[i] += d[i] * xhat[i];
+          dw[i] += d[i] * ((v[i] - mean) * scale);
           db[i] += d[i];
         }
       }
       if (!dx) continue;
-      const A count = static_cast<A>(columns);
-      const A shift = reduce_row<Sum<A>>(columns, [g](int64_t i) { return g[i]; }).value / count;
-      const auto product = [=](int64_t i) { return g[i] * xhat[i]; };
-      const A pull = reduce_row<Sum<A>>(columns, product).value / count;
+      // x̂ and g are computed again where they are used: cheaper than a buffer.
+      const auto g = [=]<class V>(int64_t i) { return at<V>(d, i) * at<V>(w, i); };
+      const A shift = sum_row<A>(columns, g) / count;
+      const A dot = sum_row<A>(columns, [=]<class V>(int64_t i) {
+        return g.template operator()<V>(i) * (at<V>(v, i) - mean);
+      });
+      const A pull = dot * scale * scale / count;  // (x - mean)·pull = x̂·mean(g·x̂)
       A* out = result.target(dx + n * columns);
 #pragma omp simd
-      for (int64_t i = 0; i < columns; ++i) out[i] = scale * (g[i] - shift - xhat[i] * pull);
+      for (int64_t i = 0; i < columns; ++i)
+        out[i] = scale * (d[i] * w[i] - shift - (v[i] - mean) * pull);
       result.store(dx + n * columns);
     }
   });

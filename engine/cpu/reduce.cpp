@@ -9,7 +9,6 @@
 #include "engine/dispatch.h"
 #include "engine/kernels/elementwise.h"
 #include "engine/rows/lanes.h"
-#include "engine/rows/monoids.h"
 
 namespace ocellus {
 namespace {
@@ -34,18 +33,21 @@ std::vector<Group> groups_of(const Shape& from, const Shape& to) {
   return groups;
 }
 
+template <class A>
+A sum_of(const A* row, int64_t n) {
+  return sum_row<A>(n, [row]<class V>(int64_t i) { return at<V>(row, i); });
+}
+
 // to[r] = Σ from[r, 0 … n).  Longer rows than this are cut into chunks, summed side by side.
 constexpr int64_t kLongRow = 4 * kChunkElements;
 
 template <class T>
 void sum_last(const T* from, int64_t rows, int64_t n, AccT<T>* to) {
   using A = AccT<T>;
-  const auto row_sum = [](const auto* row, int64_t count) {
-    return reduce_row<Sum<A>>(count, [row](int64_t i) { return static_cast<A>(row[i]); }).value;
-  };
   if (n <= kLongRow) {
     parallel_for(rows, rows_per_chunk(n), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) to[r] = row_sum(from + r * n, n);
+      RowBuffer<T> row(n);
+      for (int64_t r = begin; r < end; ++r) to[r] = sum_of(row.load(from + r * n), n);
     });
     return;
   }
@@ -53,11 +55,13 @@ void sum_last(const T* from, int64_t rows, int64_t n, AccT<T>* to) {
   std::vector<A> partial(static_cast<size_t>(rows * chunks));
   parallel_for(rows * chunks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t at = i % chunks * kChunkElements;
-      partial[i] = row_sum(from + i / chunks * n + at, std::min(kChunkElements, n - at));
+      const int64_t first = i % chunks * kChunkElements;
+      const int64_t count = std::min(kChunkElements, n - first);
+      RowBuffer<T> row(count);
+      partial[i] = sum_of(row.load(from + i / chunks * n + first), count);
     }
   });
-  for (int64_t r = 0; r < rows; ++r) to[r] = row_sum(partial.data() + r * chunks, chunks);
+  for (int64_t r = 0; r < rows; ++r) to[r] = sum_of(partial.data() + r * chunks, chunks);
 }
 
 // to[c] = Σ over `rows` rows of from[r, c], for up to 64 columns that lie in registers; in groups
@@ -65,20 +69,41 @@ void sum_last(const T* from, int64_t rows, int64_t n, AccT<T>* to) {
 constexpr int64_t kTile = 64, kRowGroup = 256;
 
 template <class T>
+void sum_full_tile(const T* from, int64_t rows, int64_t stride, AccT<T>* to) {
+  using A = AccT<T>;
+  using V = typename LaneVector<A>::type;
+  constexpr int kWidth = sizeof(V) / sizeof(A), kVectors = 8;
+  for (int64_t c = 0; c < kTile; c += kVectors * kWidth) {
+    V sum[kVectors] = {};
+    for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v)
+        if constexpr (std::is_same_v<T, A>) {
+          sum[v] += at<V>(from + r * stride, c + v * kWidth);
+        } else {
+          A wide[kWidth];
+          for (int l = 0; l < kWidth; ++l)
+            wide[l] = static_cast<A>(from[r * stride + c + v * kWidth + l]);
+          sum[v] += at<V>(wide, 0);
+        }
+    }
+    memcpy(to + c, sum, sizeof(sum));
+  }
+}
+
+template <class T>
 void sum_tile(const T* from, int64_t rows, int64_t stride, int64_t width, AccT<T>* to) {
   using A = AccT<T>;
   A total[kTile] = {};
   for (int64_t begin = 0; begin < rows; begin += kRowGroup) {
     A sum[kTile] = {};
-    const int64_t end = std::min(rows, begin + kRowGroup);
-    for (int64_t r = begin; r < end; ++r) {
-      const T* row = from + r * stride;
-      if (width == kTile) {
-#pragma omp simd
-        for (int64_t c = 0; c < kTile; ++c) sum[c] += static_cast<A>(row[c]);
-      } else {
-        for (int64_t c = 0; c < width; ++c) sum[c] += static_cast<A>(row[c]);
-      }
+    const int64_t count = std::min(rows - begin, kRowGroup);
+    const T* group = from + begin * stride;
+    if (width == kTile) {
+      sum_full_tile(group, count, stride, sum);
+    } else {
+      for (int64_t r = 0; r < count; ++r)
+        for (int64_t c = 0; c < width; ++c) sum[c] += static_cast<A>(group[r * stride + c]);
     }
     for (int64_t c = 0; c < kTile; ++c) total[c] += sum[c];
   }
@@ -104,13 +129,11 @@ void sum_middle(const T* from, int64_t outer, int64_t rows, int64_t columns, Acc
     }
   });
   if (blocks == 1) return;
-  parallel_for(outer * columns, rows_per_chunk(blocks), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const A* at = partial.data() + i / columns * blocks * columns + i % columns;
-      A sum = 0;
-      for (int64_t b = 0; b < blocks; ++b) sum += at[b * columns];
-      to[i] = sum;
-    }
+  parallel_for(outer, rows_per_chunk(blocks * columns), [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o)
+      for (int64_t c = 0; c < columns; c += kTile)
+        sum_tile(partial.data() + o * blocks * columns + c, blocks, columns,
+                 std::min(kTile, columns - c), to + o * columns + c);
   });
 }
 

@@ -2,7 +2,7 @@
 
 #include "engine/cpu/row_blocks.h"
 #include "engine/rows/lanes.h"
-#include "engine/rows/monoids.h"
+#include "engine/scalar/math.h"
 
 namespace ocellus {
 namespace {
@@ -20,7 +20,10 @@ void forward(const Tensor& x, const Tensor& weight, float eps, RmsNormOut& out) 
     RowBuffer<T> in(columns), result(columns);
     for (int64_t n = begin; n < end; ++n) {
       const A* v = in.load(from + n * columns);
-      const A squares = reduce_row<Sum<A>>(columns, [v](int64_t i) { return v[i] * v[i]; }).value;
+      const A squares = sum_row<A>(columns, [v]<class V>(int64_t i) {
+        const V value = at<V>(v, i);
+        return value * value;
+      });
       const A scale = math::rsqrt(squares / static_cast<A>(columns) + static_cast<A>(eps));
       A* y = result.target(to + n * columns);
 #pragma omp simd
@@ -54,8 +57,8 @@ void backward(const Tensor& x, const Tensor& weight, const Tensor& r, const Tens
         for (int64_t i = 0; i < columns; ++i) dw[i] += d[i] * (v[i] * scale);
       }
       if (!dx) continue;
-      const auto product = [=](int64_t i) { return d[i] * w[i] * v[i]; };
-      const A dot = reduce_row<Sum<A>>(columns, product).value;
+      const A dot = sum_row<A>(
+          columns, [=]<class V>(int64_t i) { return at<V>(d, i) * at<V>(w, i) * at<V>(v, i); });
       // x̂·mean(g·x̂) = x·r²·mean(g·x)
       const A pull = scale * scale * dot / static_cast<A>(columns);
       A* out = result.target(dx + n * columns);

@@ -23,7 +23,48 @@ int64_t row_grain(int64_t columns) {
   return std::max<int64_t>(1, kChunkElements / std::max<int64_t>(1, columns));
 }
 
+// Strides with which `shape` runs over the elements of x in order, false if there are none. Both
+// shapes are cut into the shortest runs of dimensions that hold equally many elements; the
+// dimensions of x in a run must lie without a gap.
+bool strides_for(const Tensor& x, const Shape& shape, Strides& strides) {
+  Shape from;
+  Strides steps;
+  for (int i = 0; i < x.rank(); ++i)
+    if (x.shape()[i] != 1) from.push_back(x.shape()[i]), steps.push_back(x.strides()[i]);
+  strides = Strides(Dims::filled(shape.rank(), 1));
+  int i = 0, j = 0;
+  while (i < from.rank() && j < shape.rank()) {
+    int64_t have = from[i], want = shape[j];
+    int i_end = i + 1, j_end = j + 1;
+    while (have != want) {
+      if (have < want) {
+        if (steps[i_end - 1] != from[i_end] * steps[i_end]) return false;
+        have *= from[i_end++];
+      } else {
+        want *= shape[j_end++];
+      }
+    }
+    int64_t step = steps[i_end - 1];
+    for (int k = j_end - 1; k >= j; --k) {
+      strides[k] = step;
+      step *= shape[k];
+    }
+    i = i_end;
+    j = j_end;
+  }
+  return true;
+}
+
 }  // namespace
+
+Tensor reshaped_view(const Tensor& x, const Shape& wanted) {
+  if (x.is_contiguous() || x.numel() == 0) return x.reshaped(wanted);
+  // The shape with its -1 resolved, and checked, as a contiguous tensor would have it.
+  Strides strides = Strides::contiguous(x.shape());
+  const Shape shape = x.as_strided(x.shape(), strides, x.offset()).view_as(wanted).shape();
+  if (!strides_for(x, shape, strides)) return x.contiguous().view_as(shape);
+  return x.as_strided(shape, strides, x.offset());
+}
 
 Tensor gather_rows_forward(OnCpu, const Tensor& x_in, const Tensor& ids) {
   const Tensor x = x_in.contiguous();

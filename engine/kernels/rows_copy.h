@@ -1,10 +1,15 @@
-// Copies of whole rows by index.
+// Moving rows: by index, and behind other shapes.
 #pragma once
 #include "engine/device.h"
 #include "engine/dispatch.h"
 #include "engine/tensor.h"
 
 namespace ocellus {
+
+/// reshaped_view — the same elements in another shape; one dimension may be -1. A view of x where
+/// strides can express it (splitting a dimension always; merging those that lie without a gap),
+/// else a copy.
+Tensor reshaped_view(const Tensor& x, const Shape& shape);
 
 /// gather_rows_forward — y[i] = x[ids[i]];  x [N, C], ids [M] i32 or i64 → [M, C]. ShapeError
 /// naming the position of an id outside of [0, N).
