@@ -1,104 +1,96 @@
+// Bicubic resize of a table of positions.
+#include "engine/kernels/resize_positions.h"
+
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "autograd/autocast.h"
 #include "autograd/ops.h"
 #include "autograd/tape.h"
-#include "engine/kernels/matmul.h"
 
 namespace ocellus {
-
 namespace {
 
-// Weights of the bicubic kernel with a = -0.75 for a point at fraction t between taps 1 and 2.
-void cubic_weights(double t, double (&w)[4]) {
-  constexpr double a = -0.75;
-  auto near = [](double x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
-  auto far = [](double x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
-  w[0] = far(t + 1);
-  w[1] = near(t);
-  w[2] = near(1 - t);
-  w[3] = far(2 - t);
-}
-
-// The map of one axis as a matrix [to, from]: half-pixel centres, taps beyond the edge take the
-// edge.
-std::vector<double> axis_matrix(int64_t from, int64_t to) {
-  std::vector<double> matrix(static_cast<size_t>(to * from), 0.0);
+// One axis as a matrix [to, from], written apart from the kernel: the cubic through four neighbours
+// with slopes a·(difference of the outer ones), a = -0.75, in Hermite form.
+Tensor axis_matrix(int64_t from, int64_t to) {
+  Tensor out = Tensor::zeros({to, from}, DType::kF64);
+  double* matrix = out.mutable_data<double>("resize_positions");
   for (int64_t i = 0; i < to; ++i) {
-    const double at =
-        (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
-    const auto base = static_cast<int64_t>(std::floor(at));
-    double w[4];
-    cubic_weights(at - static_cast<double>(base), w);
-    for (int64_t tap = 0; tap < 4; ++tap) {
-      const int64_t source = std::min(std::max<int64_t>(base - 1 + tap, 0), from - 1);
-      matrix[static_cast<size_t>(i * from + source)] += w[tap];
+    const double at = (2.0 * static_cast<double>(i) + 1.0) * static_cast<double>(from) /
+                          (2.0 * static_cast<double>(to)) -
+                      0.5;
+    const double left = std::floor(at), t = at - left, s = 1 - t;
+    const double weights[4] = {-0.75 * t * s * s, (1 + 2 * t) * s * s + 0.75 * t * t * s,
+                               (1 + 2 * s) * t * t + 0.75 * s * s * t, -0.75 * s * t * t};
+    for (int64_t k = 0; k < 4; ++k) {
+      const int64_t source = std::clamp<int64_t>(static_cast<int64_t>(left) - 1 + k, 0, from - 1);
+      matrix[i * from + source] += weights[k];
     }
   }
-  return matrix;
+  return out;
 }
 
-// Both axes at once: [new_h·new_w, h·w].
-Tensor resize_matrix(int64_t h, int64_t w, int64_t new_h, int64_t new_w, DType dtype) {
-  const auto rows = axis_matrix(h, new_h), columns = axis_matrix(w, new_w);
-  Tensor out = Tensor::empty({new_h * new_w, h * w}, DType::kF64, kCpu, "resize_positions");
-  double* to = out.mutable_data<double>("resize_positions");
-  for (int64_t i = 0; i < new_h; ++i)
-    for (int64_t j = 0; j < new_w; ++j)
-      for (int64_t y = 0; y < h; ++y)
-        for (int64_t x = 0; x < w; ++x)
-          *to++ = rows[static_cast<size_t>(i * h + y)] * columns[static_cast<size_t>(j * w + x)];
-  return out.to(dtype);
-}
-
-Sample sample(Rng& r, int64_t h, int64_t w, int64_t new_h, int64_t new_w, int64_t dim) {
-  return {.inputs = {r.normal({h * w, dim})},
-          .run =
-              [=](const Variables& in) {
-                return Variables{resize_positions(in[0], h, w, new_h, new_w)};
-              },
-          .reference =
-              [=](const Variables& in) {
-                // One axis after the other, with plain products.
-                const DType dtype = in[0].dtype();
-                const Variable rows =
-                    constant(Tensor::from(axis_matrix(h, new_h), {new_h, h}).to(dtype));
-                const Variable columns =
-                    constant(Tensor::from(axis_matrix(w, new_w), {new_w, w}).to(dtype));
-                const Variable tall =
-                    reshape(matmul(rows, reshape(in[0], {h, w * dim})), {new_h, w, dim});
-                return Variables{reshape(matmul(columns, tall), {new_h * new_w, dim})};
-              }};
+Sample resize_sample(Rng& r, Grid from, Grid to, int64_t dim) {
+  return {
+      .inputs = {r.normal({from.height * from.width, dim})},
+      .run =
+          [=](const Variables& in) {
+            return Variables{resize_positions(in[0], from.height, from.width, to.height, to.width)};
+          },
+      .reference =
+          [=](const Variables& in) {
+            // One axis after the other, as products of matrices.
+            const DType dtype = in[0].dtype();
+            const Variable rows = constant(axis_matrix(from.height, to.height).to(dtype));
+            const Variable columns = constant(axis_matrix(from.width, to.width).to(dtype));
+            const Variable tall = matmul(rows, reshape(in[0], {from.height, from.width * dim}));
+            const Variable wide = matmul(columns, reshape(tall, {to.height, from.width, dim}));
+            return Variables{reshape(wide, {to.height * to.width, dim})};
+          }};
 }
 
 }  // namespace
 
-static const OpDef kResizePositions{
-    .name = "resize_positions",
-    .inputs = {{"table"}},
-    .precision = Precision::kFollow,
-    .samples = {{"up", [](Rng& r) { return sample(r, 3, 3, 5, 4, 4); }},
-                {"odd down", [](Rng& r) { return sample(r, 5, 3, 2, 7, 3); }},
-                {"same size", [](Rng& r) { return sample(r, 2, 3, 2, 3, 5); }}}};
+static const OpDef kResizePositions{.name = "resize_positions",
+                                    .inputs = {{"table"}},
+                                    .precision = Precision::kFollow,
+                                    .samples = {{"up",
+                                                 [](Rng& r) {
+                                                   return resize_sample(r, {3, 3}, {5, 4}, 4);
+                                                 }},
+                                                {"odd down and up",
+                                                 [](Rng& r) {
+                                                   return resize_sample(r, {5, 3}, {2, 7}, 3);
+                                                 }},
+                                                {"same size",
+                                                 [](Rng& r) {
+                                                   return resize_sample(r, {2, 3}, {2, 3}, 5);
+                                                 }},
+                                                {"large", [](Rng& r) {
+                                                   return resize_sample(r, {6, 7}, {9, 8}, 24);
+                                                 }}}};
 
 /// resize_positions — bicubic resize of a table of positions (a = -0.75, half-pixel centres, edges
-/// repeated, no antialias), as `transformers` does for other image sizes: y = M·table; dtable =
-/// Mᵀ·dy.   Keys 1981. table [h·w, C] → [new_h·new_w, C].   Saves nothing but the sizes.
+/// repeated, no antialias), for images of another size than the table was trained for. Linear:
+/// y = M·table, dtable = Mᵀ·dy.  Keys 1981.  table [h·w, C] → [new_h·new_w, C].  Saves nothing.
+/// Equal sizes hand the table on as it is.
 Variable resize_positions(const Variable& table, int64_t height, int64_t width, int64_t new_height,
                           int64_t new_width) {
   check<ShapeError>(table.rank() == 2 && height > 0 && width > 0 && table.dim(0) == height * width,
                     "resize_positions: table must be [{}·{}, C], got {}", height, width,
                     table.value().describe());
   check<ShapeError>(new_height > 0 && new_width > 0,
-                    "resize_positions: the new size must be positive, got {}x{}", new_height,
+                    "resize_positions: the new size must be positive, got {}×{}", new_height,
                     new_width);
-  auto matrix = [=](DType dtype) {
-    return resize_matrix(height, width, new_height, new_width, dtype);
-  };
-  return record(kResizePositions, {table}, matmul_forward(matrix(table.dtype()), table.value(), {}),
-                [=](const Tensor& dy, Needs) {
-                  return Tensors{matmul_forward(matrix(dy.dtype()).transposed(0, 1), dy, {})};
+  if (height == new_height && width == new_width)
+    return record(kResizePositions, {table}, table.value(),
+                  [](const Tensor& dy, Needs) { return Tensors{dy}; });
+  const Grid from{height, width}, to{new_height, new_width};
+  return record(kResizePositions, {table}, resize_positions_forward(table.value(), from, to),
+                [from, to](const Tensor& dy, Needs) {
+                  return Tensors{resize_positions_backward(dy, from, to)};
                 });
 }
 

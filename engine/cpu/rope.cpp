@@ -9,15 +9,17 @@ namespace ocellus {
 Tensor rope_forward(OnCpu, const Tensor& x_in, const Tensor& cos_in, const Tensor& sin_in,
                     bool inverse) {
   const Tensor x = x_in.strides().dim(-1) == 1 || x_in.dim(-1) == 1 ? x_in : x_in.contiguous();
-  const Tensor cos = cos_in.contiguous(), sin = sin_in.contiguous();
   const int64_t batch = x.dim(0), tokens = x.dim(1), heads = x.dim(2), dim = x.dim(3),
                 half = dim / 2;
   Tensor y = Tensor::empty(x.shape(), x.dtype(), kCpu, "rope");
   const int64_t table_rows =
-      cos.dim(0) == 1 ? 0 : tokens;  // rows of the table from one sample to the next
+      cos_in.dim(0) == 1 ? 0 : tokens;  // rows of the table from one sample to the next
   on_float("rope", x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     using A = AccT<T>;
+    // Tables in the type that is computed in, whatever they were given in.
+    const Tensor cos = cos_in.to(dtype_of<A>).contiguous();
+    const Tensor sin = sin_in.to(dtype_of<A>).contiguous();
     const T* from = x.data<T>();
     const A *c_all = cos.data<A>(), *s_all = sin.data<A>();
     T* to = y.mutable_data<T>("rope");
