@@ -113,6 +113,14 @@ struct Batches::Impl {
   }
 };
 
+std::vector<PreparedSample> preview_samples(const Recipe& recipe, size_t stage, const ChatTemplate& chat,
+                                            const ImageProcessor& processor, int64_t count) {
+  const Batches::Impl stream(recipe, stage, chat, processor, "");
+  std::vector<PreparedSample> samples;
+  for (int64_t i = 0; i < count; ++i) stream.add_sample(static_cast<uint64_t>(i), samples);
+  return samples;
+}
+
 Batches::Batches(const Recipe& recipe, size_t stage, const ChatTemplate& chat,
                  const ImageProcessor& processor, const std::string& ledger_path, int64_t first)
     : impl_(std::make_unique<Impl>(recipe, stage, chat, processor, ledger_path)) {

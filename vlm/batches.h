@@ -19,6 +19,10 @@ std::unique_ptr<Source> open_data(const DataRecipe& data);
 /// The text that a tokenizer is trained on: questions and answers of the training sources.
 std::vector<std::string> training_text(const Recipe& recipe);
 
+/// preview_samples — the first `count` samples of a stage in training order, prepared as for training.
+std::vector<PreparedSample> preview_samples(const Recipe& recipe, size_t stage, const ChatTemplate& chat,
+                                            const ImageProcessor& processor, int64_t count);
+
 /// Batches — position → Batch, computed ahead by loader threads.
 class Batches {
  public:
@@ -37,6 +41,8 @@ class Batches {
   uint64_t refused() const;
 
  private:
+  friend std::vector<PreparedSample> preview_samples(const Recipe&, size_t, const ChatTemplate&,
+                                                     const ImageProcessor&, int64_t);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -1,17 +1,22 @@
 #include "vlm/connector.h"
 
+#include <cmath>
+
 namespace ocellus {
+namespace {
+double deviation(int64_t in) { return 1 / std::sqrt(3.0 * static_cast<double>(in)); }
+}  // namespace
 
 Connector::Connector(const ConnectorConfig& c) : config_(c) {
   check<UsageError>(c.kind == "linear" || c.kind == "mlp" || c.kind == "pixel_shuffle",
                     "connector: kind \"{}\" is not one of linear, mlp, pixel_shuffle", c.kind);
   if (c.kind != "pixel_shuffle") config_.factor = 1;
   if (c.kind == "mlp") {
-    linear_1_ = &child_<Linear>("linear_1", c.vision_dim, c.text_dim, true);
-    linear_2_ = &child_<Linear>("linear_2", c.text_dim, c.text_dim, true);
+    linear_1_ = &child_<Linear>("linear_1", c.vision_dim, c.text_dim, true, deviation(c.vision_dim));
+    linear_2_ = &child_<Linear>("linear_2", c.text_dim, c.text_dim, true, deviation(c.text_dim));
   } else {
-    projection_ = &child_<Linear>("modality_projection.proj",
-                                  c.vision_dim * config_.factor * config_.factor, c.text_dim, false);
+    const int64_t in = c.vision_dim * config_.factor * config_.factor;
+    projection_ = &child_<Linear>("modality_projection.proj", in, c.text_dim, false, deviation(in));
   }
 }
 

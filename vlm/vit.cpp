@@ -75,16 +75,16 @@ VisionEncoder::VisionEncoder(const VisionConfig& c) : config_(c), vit_(c.model_t
                             c.intermediate_size, c.hidden_act,     c.layer_norm_eps,
                             c.initializer_range, c.dropout,        c.qkv_bias};
   if (vit_) {
-    cls_ = &parameter_("embeddings.cls_token", {1, 1, c.hidden_size}, Init::normal(0.02));
+    cls_ = &parameter_("embeddings.cls_token", {1, 1, c.hidden_size}, Init::normal(c.initializer_range));
     positions_ = &parameter_("embeddings.position_embeddings", {1, side * side + 1, c.hidden_size},
-                             Init::normal(0.02));
+                             Init::normal(c.initializer_range));
     patches_ = &child_<PatchEmbed>("embeddings.patch_embeddings.projection", c.num_channels,
                                    c.hidden_size, c.patch_size);
   } else {
     patches_ = &child_<PatchEmbed>("embeddings.patch_embedding", c.num_channels, c.hidden_size,
                                    c.patch_size);
     positions_ = &parameter_("embeddings.position_embedding.weight", {side * side, c.hidden_size},
-                             Init::normal(0.02));
+                             Init::normal(c.initializer_range));
   }
   const EncoderNames& names = vit_ ? kVitNames : kSiglipNames;
   for (int64_t i = 0; i < c.num_hidden_layers; ++i)

@@ -1,6 +1,7 @@
 // Entry point: runs a command and turns errors into exit statuses.
 #include <fmt/core.h>
 
+#include <csignal>
 #include <new>
 
 #include "engine/check.h"
@@ -8,6 +9,8 @@
 
 int main(int argc, char** argv) {
   using namespace ocellus;
+  std::signal(SIGXFSZ, SIG_IGN);  // a write beyond a limit is an error with a sentence, not a death
+  std::signal(SIGPIPE, SIG_DFL);
   auto report = [](const char* what, int status) {
     fmt::print(stderr, "ocellus: {}\n", what);
     return status;
