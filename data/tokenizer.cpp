@@ -64,6 +64,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special,
     std::string_view plain = text.substr(part.begin, part.end - part.begin);
     if (impl_->normalizer) {
       normal.text = plain;
+      normal.limit = plain.size() * 64 + (1 << 20);
       impl_->normalizer->apply(normal);
       plain = normal.text;
     }

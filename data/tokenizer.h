@@ -1,4 +1,5 @@
-// Text to token ids and back, as the files of Hugging Face `tokenizers` and of tiktoken describe it.
+// Text to token ids and back, as the files of Hugging Face `tokenizers` and of tiktoken describe
+// it.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -60,7 +61,8 @@ class Tokenizer {
 
   std::optional<int32_t> token_to_id(std::string_view token) const;
 
-  /// The token as it stands in the vocabulary (bytes in their visible form); empty if there is none.
+  /// The token as it stands in the vocabulary (bytes in their visible form); empty if there is
+  /// none.
   std::string id_to_token(int32_t id) const;
 
   /// Largest id + 1, added tokens included: how many rows an embedding needs.

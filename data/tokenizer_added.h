@@ -16,8 +16,8 @@ struct AddedToken {
 
 class AddedTokens {
  public:
-  /// Gives the token its id (that of the same string in the model, else the next free one; the id in
-  /// the file does not count) and its normal form.
+  /// Gives the token its id (that of the same string in the model, else the next free one; the id
+  /// in the file does not count) and its normal form.
   void add(AddedToken token, const Model& model, const Normalizer* normalizer);
   void finish();
 

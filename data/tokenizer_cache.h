@@ -41,7 +41,8 @@ class WordCache {
     return *oldest;
   }
 
-  /// Appends the ids of `word` (not empty); `encode_word(word, ids)` appends them if they are unknown.
+  /// Appends the ids of `word` (not empty); `encode_word(word, ids)` appends them if they are
+  /// unknown.
   template <class Encode>
   void encode(std::string_view word, std::vector<int32_t>& ids, Encode&& encode_word) {
     if (word.size() > sizeof(Entry::word)) {

@@ -172,13 +172,20 @@ class ReplaceDecoder final : public TokenDecoder {
     for (std::string& token : tokens) {
       pattern_.find_all(token, found);
       std::string out;
-      for (const Regex::Found& part : found)
-        out += part.match ? content_ : token.substr(part.begin, part.end - part.begin);
+      for (const Regex::Found& part : found) {
+        if (part.match)
+          out += content_;
+        else
+          out.append(token, part.begin, part.end - part.begin);
+        check<FormatError>(out.size() <= kLongest,
+                           "tokenizer: decoding makes a text longer than {} bytes", kLongest);
+      }
       token = std::move(out);
     }
   }
 
  private:
+  static constexpr size_t kLongest = size_t{1} << 26;  // steps that double a text must end
   Pattern pattern_;
   std::string content_;
 };

@@ -9,7 +9,7 @@
 namespace ocellus {
 
 struct Tokenizer::Impl {
-  std::string json;  // the tokenizer.json, if it was read from one
+  std::string json;                        // the tokenizer.json, if it was read from one
   std::function<std::string()> make_json;  // else this writes it
   std::unique_ptr<tokenizer::Model> model;
   std::unique_ptr<tokenizer::Normalizer> normalizer;  // may be null, as the next ones
@@ -17,7 +17,8 @@ struct Tokenizer::Impl {
   std::unique_ptr<tokenizer::PostProcessor> post_processor;
   std::unique_ptr<tokenizer::TokenDecoder> decoder;
   tokenizer::AddedTokens added;
-  std::string word_suffix;  // of BPE: decoding to bytes leaves it in the text, where it means a blank
+  std::string
+      word_suffix;  // of BPE: decoding to bytes leaves it in the text, where it means a blank
 };
 
 }  // namespace ocellus

@@ -143,6 +143,9 @@ class Replace final : public Normalizer {
         out += content_;
       else
         out.append(text.text, part.begin, part.end - part.begin);
+      check<FormatError>(out.size() <= text.limit,
+                         "tokenizer: normalization makes the text longer than {} bytes",
+                         text.limit);
     }
     text.text = std::move(out);
   }

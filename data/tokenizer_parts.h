@@ -27,6 +27,7 @@ struct Where {
 struct NormalText {
   std::string text;
   bool start_lost = false;  // the first character of the original text is no longer in it
+  size_t limit = 1 << 24;   // bytes it may grow to: steps that double a text are no normalization
 };
 
 class Normalizer {

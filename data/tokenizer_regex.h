@@ -10,8 +10,8 @@
 namespace ocellus::tokenizer {
 
 /// Rewrites an Oniguruma pattern so that PCRE2 (UTF, UCP) matches the same: classes inside classes
-/// and `&&`, \h, \s and \w by their Unicode definition, \b on that \w, POSIX and long property names,
-/// possessive repetition only after ? * +. Throws FormatError for what PCRE2 cannot say.
+/// and `&&`, \h, \s and \w by their Unicode definition, \b on that \w, POSIX and long property
+/// names, possessive repetition only after ? * +. Throws FormatError for what PCRE2 cannot say.
 std::string pcre2_pattern(std::string_view pattern, const Where& where);
 
 class Regex {

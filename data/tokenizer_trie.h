@@ -26,8 +26,7 @@ class Trie {
     if (node == kRoot) return root_[byte];
     const Node& n = nodes_[node];
     for (uint32_t i = 0; i < n.children; ++i)
-      if (bytes_[n.first + i] >= byte)
-        return bytes_[n.first + i] == byte ? n.first + i : kMissing;
+      if (bytes_[n.first + i] >= byte) return bytes_[n.first + i] == byte ? n.first + i : kMissing;
     return kMissing;
   }
   /// The value of the string that ends at `node`, or kNone.
@@ -36,7 +35,7 @@ class Trie {
 
  private:
   struct Node {
-    uint32_t first = 0;     // children lie side by side, in order of their bytes
+    uint32_t first = 0;  // children lie side by side, in order of their bytes
     uint32_t children = 0;
     int32_t value = kNone;
   };

@@ -132,6 +132,21 @@ TEST_CASE("tokenizer: a text that needs a missing unknown token is refused") {
         "t.json: model: the text needs an unknown token, unk_id is missing");
 }
 
+TEST_CASE("tokenizer: steps that double a text without end are stopped") {
+  Json changed = file();
+  const Json doubling =
+      Json::parse(R"({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"})");
+  changed["normalizer"] = {{"type", "Sequence"}, {"normalizers", Json(40, doubling)}};
+  const Tokenizer t = Tokenizer::from_json(changed.dump(), "t.json");
+  CHECK(error_of<FormatError>([&] { t.encode("a"); }) ==
+        "tokenizer: normalization makes the text longer than 1048640 bytes");
+  changed = file();
+  changed["decoder"] = {{"type", "Sequence"}, {"decoders", Json(40, doubling)}};
+  const Tokenizer u = Tokenizer::from_json(changed.dump(), "t.json");
+  CHECK(error_of<FormatError>([&] { u.decode(std::vector<int32_t>{0}); }) ==
+        "tokenizer: decoding makes a text longer than 67108864 bytes");
+}
+
 TEST_CASE("tokenizer: folders and tiktoken files that are not what they say are refused") {
   const test::TemporaryFolder folder;
   const std::string path = folder.path.string();
