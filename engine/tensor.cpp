@@ -8,13 +8,19 @@
 
 namespace ocellus {
 
-Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, const char* owner) {
-  Tensor out;
-  const int64_t n = shape.numel();
+namespace {
+int64_t bytes_of(const char* owner, const Shape& shape, DType dtype) {
   int64_t bytes = 0;
-  check<ShapeError>(!__builtin_mul_overflow(n, dtype_size(dtype), &bytes),
+  check<ShapeError>(!__builtin_mul_overflow(shape.numel(), dtype_size(dtype), &bytes),
                     "{}: the bytes of {} {} do not fit 64 bits", owner, to_string(shape),
                     dtype_name(dtype));
+  return bytes;
+}
+}  // namespace
+
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, const char* owner) {
+  Tensor out;
+  const int64_t bytes = bytes_of(owner, shape, dtype);
   out.storage_ = std::make_shared<Storage>();
   out.storage_->memory = allocator_of(device)->allocate(static_cast<size_t>(bytes), owner);
   out.shape_ = shape;
@@ -36,9 +42,10 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device
 }
 
 Tensor Tensor::wrap(Memory memory, const Shape& shape, DType dtype) {
-  check<ShapeError>(static_cast<int64_t>(memory.bytes()) >= shape.numel() * dtype_size(dtype),
+  const int64_t bytes = bytes_of("Tensor::wrap", shape, dtype);
+  check<ShapeError>(static_cast<int64_t>(memory.bytes()) >= bytes,
                     "Tensor::wrap: {} {} needs {} bytes, got {}", to_string(shape),
-                    dtype_name(dtype), shape.numel() * dtype_size(dtype), memory.bytes());
+                    dtype_name(dtype), bytes, memory.bytes());
   Tensor out;
   out.storage_ = std::make_shared<Storage>();
   out.storage_->memory = std::move(memory);

@@ -69,13 +69,13 @@ void* CachingAllocator::raw_allocate(size_t bytes) {
   return pointer;
 }
 
-// The smallest cached block of at least `rounded` and at most `worst` bytes, or nullptr.
+// The smallest cached block of at least `rounded` bytes, or nullptr.
 CachingAllocator::Block* CachingAllocator::take_cached(std::set<Block*, BySize>& pool,
-                                                       size_t rounded, size_t worst) {
+                                                       size_t rounded) {
   Block key;
   key.size = rounded;
   auto found = pool.lower_bound(&key);
-  if (found == pool.end() || (*found)->size > worst) return nullptr;
+  if (found == pool.end()) return nullptr;
   Block* block = *found;
   pool.erase(found);
   return block;
@@ -99,16 +99,11 @@ void CachingAllocator::split(Block* block, size_t rounded) {
 
 CachingAllocator::Block* CachingAllocator::find_or_create(size_t rounded) {
   const bool small = rounded <= kSmall;
-  // A large block that would waste more than its own size or is not splittable is left alone.
-  const size_t worst = small ? kSlab : std::max(2 * rounded, rounded + 2 * kSlab);
   auto& pool = small ? *small_ : *large_;
-  if (Block* block = take_cached(pool, rounded, small ? kSlab : SIZE_MAX)) {
-    if (!small && block->size > worst && block->size - rounded < kSmall) {
-      pool.insert(block);
-    } else {
-      split(block, rounded);
-      return block;
-    }
+  // Whatever a block has more than is needed is split off, so less than kSmall is ever wasted.
+  if (Block* block = take_cached(pool, rounded)) {
+    split(block, rounded);
+    return block;
   }
   const size_t segment = small ? kSlab : rounded;
   void* pointer = raw_allocate(segment);

@@ -91,7 +91,7 @@ class CachingAllocator : public std::enable_shared_from_this<CachingAllocator> {
   };
 
   Block* find_or_create(size_t rounded);
-  Block* take_cached(std::set<Block*, BySize>& pool, size_t rounded, size_t worst);
+  Block* take_cached(std::set<Block*, BySize>& pool, size_t rounded);
   void* raw_allocate(size_t bytes);
   void split(Block* block, size_t rounded);
   Block* merge_neighbours(Block* block);
