@@ -29,6 +29,27 @@ std::string cpu_name() {
   return info.substr(begin, info.find('\n', begin) - begin);
 }
 
+// "runs/without_naming" is shown as "without_naming".
+std::string compare_name(const std::string& folder) {
+  return folder.empty() ? "" : folder.substr(folder.find_last_not_of('/') == std::string::npos ? 0 : folder.rfind('/', folder.find_last_not_of('/')) + 1);
+}
+
+// What the stages teach, for the report.
+nlohmann::json stage_notes(const Recipe& recipe) {
+  nlohmann::json notes = nlohmann::json::array();
+  if (recipe.stage.size() < 2) return notes;
+  const StageRecipe& first = recipe.stage.front();
+  if (first.skip)
+    notes.push_back(fmt::format("This run left out the stage \"{}\" and began with all questions mixed.", first.name));
+  else
+    notes.push_back(fmt::format(
+        "The stage \"{0}\" comes first on purpose: a small model learns the shapes from questions that name them, and "
+        "only then from yes/no questions. Train again with --set stage.{0}.skip=true --out OTHER, then this recipe with "
+        "--compare OTHER, to see both curves here.",
+        first.name));
+  return notes;
+}
+
 nlohmann::json scores(const EvaluationResult& evaluation) {
   nlohmann::json by_source = nlohmann::json::object();
   for (const auto& [name, tally] : evaluation.by_source)
@@ -55,7 +76,7 @@ void RunRecord::note_step(Vlm& model, const Optimizer& optimizer, uint64_t saved
 
 void RunRecord::write(const std::string& folder, const Recipe& recipe, const TrainResult& result,
                       int64_t samples, int64_t tokens, double train_seconds, double wait_seconds,
-                      uint64_t refused) const {
+                      uint64_t refused, const std::string& compare) const {
   using nlohmann::json;
   const uint64_t named = weights_ + gradients_ + optimizer_ + activations_ + batches_;
   json memory = {{"weights", weights_},         {"gradients", gradients_}, {"optimizer", optimizer_},
@@ -100,6 +121,7 @@ void RunRecord::write(const std::string& folder, const Recipe& recipe, const Tra
               {"peak_bytes", peak_},
               {"memory", memory},
               {"stages", stages},
+              {"notes", stage_notes(recipe)},
               {"pictures", pictures}};
   if (result.final_evaluation.all.n > 0) {
     run["accuracy"] = result.final_evaluation.all.accuracy();
@@ -107,7 +129,7 @@ void RunRecord::write(const std::string& folder, const Recipe& recipe, const Tra
     run["by_source"] = scores(result.final_evaluation);
   }
   write_file_atomic(folder + "/run.json", run.dump(2) + "\n");
-  if (result.signal == 0) write_file_atomic(folder + "/report.html", render_report(load_report(folder)));
+  if (result.signal == 0) write_file_atomic(folder + "/report.html", render_report(load_report(folder, compare, compare_name(compare))));
 }
 
 }  // namespace ocellus

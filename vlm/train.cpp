@@ -497,7 +497,8 @@ TrainResult Trainer::run() {
   progress_->finish();
   result_.steps = global_step_;
   result_.seconds = train_seconds_;
-  record_.write(options_.out, recipe_, result_, samples_, tokens_, train_seconds_, wait_seconds_, refused_);
+  record_.write(options_.out, recipe_, result_, samples_, tokens_, train_seconds_, wait_seconds_, refused_,
+                options_.compare);
   return result_;
 }
 

@@ -14,6 +14,7 @@ struct TrainOptions {
   std::string out;         // run folder
   bool resume = false;     // continue from the newest valid checkpoint in it
   bool quiet = false;      // no progress lines
+  std::string compare;     // another run folder, shown beside this run in the report
   /// Called after each finished step with its number; tests use it to interrupt or to damage things.
   std::function<void(int64_t step)> after_step;
 };

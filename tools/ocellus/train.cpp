@@ -10,7 +10,7 @@ namespace ocellus {
 namespace {
 
 struct Arguments {
-  std::string recipe, out, device = "auto";
+  std::string recipe, out, compare, device = "auto";
   std::vector<std::string> settings;
   int64_t threads = 0;
   bool resume = false, json = false, help_recipe = false;
@@ -39,6 +39,7 @@ int run(const Arguments& a) {
   TrainOptions options;
   options.out = a.out.empty() ? "runs/" + recipe.name : a.out;
   options.resume = a.resume;
+  options.compare = a.compare;
   const TrainResult result = train(recipe, options);
   if (result.signal) return 128 + result.signal;
   if (a.json) {
@@ -67,6 +68,7 @@ const RegisterCommand kTrain({"train", "train the model of a recipe, in stages",
                                 options.positional("recipe", a->recipe, "recipe in TOML", false);
                                 options.list("--set", a->settings, "KEY=VALUE: change a key of the recipe");
                                 options.option("--out", a->out, "run folder (default runs/NAME)");
+                                options.option("--compare", a->compare, "another run to show in the report");
                                 options.flag("--resume", a->resume,
                                              "continue from the newest valid checkpoint in the run folder");
                                 options.flag("--help-recipe", a->help_recipe, "print every key of a recipe");
