@@ -45,11 +45,12 @@ inline Tensor scatter_scaled_rows(const Tensor& rows, const Tensor& ids, int64_t
   });
 }
 
-/// linear_cross_entropy_chunk — rows a chunk: about 4 MB of f32 logits, but no fewer than 256 rows,
-/// since every chunk reads the whole weight and its gradient; a function of V alone.
+/// linear_cross_entropy_chunk — rows a chunk, a function of V alone: about 4 MB of f32 logits, at
+/// most 512 rows, and no fewer than 128, since every chunk reads the whole weight and its gradient.
+/// (Measured for V of 512 … 32768; from 128 to 512 rows the time differs by a tenth.)
 inline int64_t linear_cross_entropy_chunk(int64_t classes) {
   const int64_t rows = (int64_t{1} << 20) / (classes > 0 ? classes : 1);
-  return rows < 256 ? 256 : rows > 4096 ? 4096 : rows;
+  return rows < 128 ? 128 : rows > 512 ? 512 : rows;
 }
 
 }  // namespace ocellus
