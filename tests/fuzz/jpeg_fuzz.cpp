@@ -1,5 +1,6 @@
 // Fuzz target: JPEG. Any bytes either are refused with a FormatError or decode to a whole picture;
 // strict decoding refuses whatever decodes with warnings.
+// needs: data/image.cpp data/png.cpp data/jpeg.cpp data/resize.cpp engine/file.cpp engine/parallel.cpp
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>

@@ -1,6 +1,7 @@
 // Fuzz target: lines of JSONL and rows of CSV. Any line either is refused with a FormatError or is
 // a conversation whose image slots and images agree; the quick look at "source" equals the
 // parser's.
+// needs: data/records.cpp data/csv.cpp engine/file.cpp engine/json.cpp data/unicode.cpp
 #include <cstdint>
 #include <cstdlib>
 #include <nlohmann/json.hpp>

@@ -1,5 +1,6 @@
 // Fuzz target: PNG. Any bytes either are refused with a FormatError or decode to a picture that
 // survives encoding, laying on a colour and resizing.
+// needs: data/image.cpp data/png.cpp data/jpeg.cpp data/resize.cpp engine/file.cpp engine/parallel.cpp
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>

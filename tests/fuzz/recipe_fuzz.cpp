@@ -1,6 +1,7 @@
 // Fuzz target: recipes. Any text either is refused with a FormatError or UsageError, or resolves to a
 // recipe whose written form reads back to itself. The bytes after a line "%%" are --set arguments, one
 // a line.
+// needs: vlm/recipe.cpp vlm/recipe_keys.cpp vlm/recipe_text.cpp engine/file.cpp engine/json.cpp
 #include <cstdint>
 #include <cstdlib>
 #include <string>

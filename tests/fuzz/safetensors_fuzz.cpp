@@ -1,6 +1,6 @@
 // Fuzz target: safetensors. Any bytes either are refused with a FormatError or give tensors that lie
 // inside the file and read as the shape that the header declares.
-// needs: nn/checkpoint_file.cpp
+// needs: nn/checkpoint_file.cpp nn/module.cpp engine/* autograd/tape.cpp
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

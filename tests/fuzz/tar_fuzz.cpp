@@ -1,5 +1,6 @@
 // Fuzz target: tar archives. Any bytes either are refused with a FormatError or give members that
 // lie inside the archive, in order, under names that stay inside a folder.
+// needs: data/tar.cpp data/sha256.cpp engine/file.cpp engine/json.cpp
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
