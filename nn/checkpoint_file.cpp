@@ -357,6 +357,7 @@ void load_parameters(Module& module, const CheckpointReader& checkpoint, const N
   for (const std::string& name : checkpoint.names()) unused.insert(name);
   for (const std::string& name : ignored) unused.erase(name);
   std::vector<std::string> missing;
+  std::string shapes;
   std::set<std::string> wanted;
   std::vector<std::pair<std::string, Parameter*>> found;
   for (auto& [name, parameter] : module.parameters()) {
@@ -368,16 +369,17 @@ void load_parameters(Module& module, const CheckpointReader& checkpoint, const N
     }
     unused.erase(stored);
     const Shape& shape = checkpoint.info(stored).shape;
-    check<FormatError>(shape == parameter->shape(),
-                       "load_checkpoint: {} is {} in {}, {} in the model", stored, to_string(shape),
-                       checkpoint.path(), to_string(parameter->shape()));
+    if (!(shape == parameter->shape()))
+      shapes += fmt::format("; {} is {} in the file, {} in the model", stored, to_string(shape),
+                            to_string(parameter->shape()));
     found.emplace_back(stored, parameter);
   }
   const std::vector<std::string> extra(unused.begin(), unused.end());
-  if (!missing.empty() || !extra.empty()) {
+  if (!missing.empty() || !extra.empty() || !shapes.empty()) {
     std::string text = "load_checkpoint: " + checkpoint.path() + " and the model disagree";
     if (!missing.empty()) text += "; missing in the file: " + listing(missing, unused);
     if (!extra.empty()) text += "; not used by the model: " + listing(extra, wanted);
+    text += shapes;
     throw FormatError(text);
   }
   for (auto& [stored, parameter] : found) {

@@ -42,10 +42,8 @@ void Parameter::set_trainable(bool on) {
 
 void Parameter::add_gradient(const Tensor& gradient) {
   if (!grad_.defined()) {
-    // Taken over if nobody else holds the block, else copied: later additions are in place.
-    const bool sole = gradient.is_contiguous() && gradient.storage().use_count() == 1 &&
-                      gradient.dtype() == value_.dtype();
-    grad_ = sole ? gradient : gradient.to(value_.dtype()).clone();
+    // Copied, since later additions are in place and the caller may still hold the block.
+    grad_ = gradient.to(value_.dtype()).clone();
   } else {
     add_in_place(grad_, gradient);
   }

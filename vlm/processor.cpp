@@ -153,9 +153,9 @@ PreparedSample prepare_sample(const Conversation& conversation, const std::vecto
                      "{}: {} image slots and {} images", conversation.where,
                      sample.rendered.image_slots.size(), images.size());
   sample.labels = labels_of(sample.rendered, train_on);
-  // The first id is predicted by nothing.
+  if (!sample.labels.empty()) sample.labels[0] = -100;  // the first id is predicted by nothing
   sample.target_count =
-      std::count_if(sample.labels.begin() + 1, sample.labels.end(), [](int64_t l) { return l != -100; });
+      std::count_if(sample.labels.begin(), sample.labels.end(), [](int64_t l) { return l != -100; });
   check<FormatError>(sample.target_count > 0, "{}: no token is a target of the loss", conversation.where);
   for (const Image& image : images) sample.images.push_back(processor.resized(image));
   sample.id = conversation.id;

@@ -13,12 +13,7 @@
 
 namespace ocellus::test {
 
-inline std::filesystem::path source_root() {
-  return std::filesystem::absolute(std::filesystem::path(__FILE__))
-      .parent_path()
-      .parent_path()
-      .parent_path();
-}
+inline std::filesystem::path source_root() { return OCELLUS_SOURCE_DIR; }
 
 /// The folder of shared test data (environment OCELLUS_SHARED, else ../shared beside the source).
 inline std::filesystem::path shared_root() {
