@@ -1,5 +1,8 @@
 #include "engine/cpu/gemm/gemm.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
 
 #include "engine/check.h"
@@ -46,10 +49,39 @@ void multiply_empty(const Product<TA, TB, TC>& p) {
 }
 
 }  // namespace
-int gemm_detail::TUNE(const char* name, int value) {
-  const char* t = getenv(name);
-  return t ? atoi(t) : value;
+
+namespace gemm_detail {
+
+int64_t l2_bytes() {
+  static const int64_t bytes = [] {
+    const int64_t reported = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return reported > 0 ? reported : int64_t{512} << 10;
+  }();
+  return bytes;
 }
+
+Grid make_grid(int64_t row_tiles, int64_t column_tiles, int64_t tile_rows, int64_t tile_columns,
+               int64_t tasks, int threads) {
+  // In FLOP per k: two for an element of C, about twelve to pack one of A or B.
+  constexpr double kPack = 12;
+  Grid best{1, 1};
+  double lowest = 0;
+  for (int64_t r = 1; r <= std::min(tasks, row_tiles); ++r) {
+    const int64_t c = std::min((tasks + r - 1) / r, column_tiles);
+    const int64_t rounds = (r * c + threads - 1) / threads;
+    const auto height = static_cast<double>((row_tiles + r - 1) / r * tile_rows);
+    const auto width = static_cast<double>((column_tiles + c - 1) / c * tile_columns);
+    const double cost =
+        static_cast<double>(rounds) * (2 * height * width + kPack * (height + width));
+    if (r == 1 || cost < lowest) {
+      lowest = cost;
+      best = {r, c};
+    }
+  }
+  return best;
+}
+
+}  // namespace gemm_detail
 
 template <class TA, class TB, class TC>
 void gemm(int64_t m, int64_t n, int64_t k, Operand<TA> a, Operand<TB> b, TC* c, int64_t ldc,

@@ -31,13 +31,20 @@ using Pack = void (*)(int64_t lanes, int64_t depth, const Source* from, int64_t 
                       int64_t k_stride, T* to);
 inline constexpr int64_t kPackSlack = 16;
 
+// One row: C[columns] (+)= A[depth] · B, B read in place; column_stride or b_k is 1.
+template <class T, class Source>
+using RowProduct = void (*)(int64_t columns, int64_t depth, const T* a, int64_t a_k,
+                            const Source* b, int64_t column_stride, int64_t b_k, T* c, bool add);
+
 template <class T>
 struct KernelSet {
   int rows, columns;  // of a full tile
   int vector;         // elements of a vector
   void (*block)(const Block<T>&);
   Pack<T, T> pack_a, pack_b;
-  Pack<T, uint16_t> pack_a_bf16, pack_b_bf16;  // null for f64
+  RowProduct<T, T> row_product;
+  Pack<T, uint16_t> pack_a_bf16, pack_b_bf16;  // these three are null for f64
+  RowProduct<T, uint16_t> row_product_bf16;
 };
 
 struct Kernels {
