@@ -141,6 +141,9 @@ static const OpDef kSplit{.name = "split",
 /// the other, zeros where none arrived. Saves nothing. ShapeError if the sizes do not cover dim.
 Variables split(const Variable& x, const std::vector<int64_t>& sizes, int dim) {
   dim = normalize_dim("split", dim, x.rank());
+  check<ShapeError>(!sizes.empty(), "split: sizes must not be empty");
+  for (int64_t size : sizes)
+    check<ShapeError>(size >= 0, "split: sizes must not be negative, got {}", size);
   const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
   check<ShapeError>(total == x.dim(dim),
                     "split: sizes must add up to {} (dimension {} of {}), got {}", x.dim(dim), dim,
@@ -269,6 +272,8 @@ static const OpDef kExpand{
 /// expand — x broadcast to `shape` (a view with strides of 0); the tape sums dy down. Saves
 /// nothing.
 Variable expand(const Variable& x, const Shape& shape) {
+  check<ShapeError>(broadcast_shapes("expand", x.shape(), shape) == shape,
+                    "expand: {} cannot become {}", to_string(x.shape()), to_string(shape));
   return record(kExpand, {x}, x.value().broadcast_to(shape),
                 [](const Tensor& dy, Needs) { return Tensors{dy}; });
 }

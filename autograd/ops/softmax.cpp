@@ -2,6 +2,7 @@
 #include "engine/kernels/softmax.h"
 #include "autograd/autocast.h"
 #include "autograd/ops.h"
+#include "autograd/ops/row_checks.h"
 #include "autograd/tape.h"
 
 namespace ocellus {
@@ -41,8 +42,8 @@ Samples softmax_samples(Variable (*op)(const Variable&), bool logarithm) {
 
 Variable softmax_op(const OpDef& def, const Variable& x_in, bool logarithm) {
   auto [x] = autocast(def, x_in);
-  check<ShapeError>(x.rank() >= 1, "{}: x must have a dimension, got a scalar", def.name);
-  Tensor y = softmax_forward(x.value().contiguous(), logarithm);
+  check_rows(def.name, x.value());
+  Tensor y = softmax_forward(x.value(), logarithm);
   return record(def, {x}, y, [y = save(y), logarithm](const Tensor& dy, Needs) {
     return Tensors{softmax_backward(y(), dy, logarithm)};
   });

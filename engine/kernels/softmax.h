@@ -7,7 +7,7 @@
 namespace ocellus {
 
 /// softmax_forward — y = e^{x - max}/Σ e^{x - max} per row, or with `log` y = x - max - log Σ.
-/// x [..., C] contiguous. A row of -inf alone gives zeros (softmax) or -inf.
+/// x [..., C]. A row of -inf alone gives zeros (softmax) or -inf.
 Tensor softmax_forward(OnCpu, const Tensor& x, bool log);
 inline Tensor softmax_forward(const Tensor& x, bool log) {
   return on_cpu_only(log ? "log_softmax" : "softmax", x.device(),
