@@ -14,7 +14,9 @@ namespace {
 // Members of a class, without the brackets.
 constexpr std::string_view kSpaceSet = R"(\t-\r\x{85}\p{Z})";
 constexpr std::string_view kWordSet =
-    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+// Outside of a class \w and \b take these superscripts and fractions for parts of words as well.
+constexpr std::string_view kMoreWords = R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 constexpr std::string_view kHexSet = "0-9A-Fa-f";
 
 struct Name {
@@ -29,7 +31,7 @@ constexpr Name kNames[] = {
     {"digit", R"(\p{Nd})"},
     {"graph", R"([^\t-\r\x{85}\p{Z}\p{Cc}\p{Cs}\p{Cn}])"},
     {"lower", R"(\p{Lowercase})"},
-    {"print", R"([^\p{Cc}\p{Cs}\p{Cn}])"},
+    {"print", R"([^\p{Cc}\p{Cs}\p{Cn}\x{2028}\x{2029}])"},
     {"punct", R"(\p{P})"},
     {"space", kSpaceSet},
     {"upper", R"(\p{Uppercase})"},
@@ -205,10 +207,11 @@ class Translator {
   std::string escape() {
     if (at_ + 1 >= text_.size()) refuse("a backslash at the end");
     const char c = peek(1);
+    static const std::string words = std::string(kWordSet) + std::string(kMoreWords);
     static const std::string boundary =
-        fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kWordSet);
+        fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", words);
     static const std::string no_boundary =
-        fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", kWordSet);
+        fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", words);
     switch (c) {
       case 'b':
         at_ += 2;
@@ -241,7 +244,8 @@ class Translator {
         }
     }
     bool negated = false;
-    const std::string set = class_escape(negated);
+    std::string set = class_escape(negated);
+    if (c == 'w' || c == 'W') set = words;
     if (!negated && is_single(set)) return set;
     return (negated ? "[^" : "[") + set + "]";
   }

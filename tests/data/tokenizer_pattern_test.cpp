@@ -141,6 +141,8 @@ TEST_CASE("tokenizer: classes inside classes, intersections and named sets match
   CHECK(matches(R"(a{,2}b)", "aaab") == Strings{"aab"});
   CHECK(matches(R"((?m:a.b))", "a\nb") == Strings{"a\nb"});
   CHECK(matches(R"(\bfoo\b)", "foo_ foo") == Strings{"foo"});
+  CHECK(matches(R"(\w+)", "a½ [b]") == Strings{"a½", "b"});
+  CHECK(matches(R"([\w]+)", "a½b") == Strings{"a", "b"});
   CHECK(matches("\\s", "a\u180Eb\u0085") == Strings{"\u0085"});
 }
 
