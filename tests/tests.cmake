@@ -3,6 +3,7 @@
 #   ocellus_suite   the checks of autograd/grad_check.h over the registry of ops
 file(GLOB_RECURSE test_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*_test.cpp)
 add_executable(ocellus_tests tests/main.cpp ${test_sources})
+target_precompile_headers(ocellus_tests REUSE_FROM ocellus_precompiled_json)
 target_link_libraries(ocellus_tests PRIVATE ${OCELLUS_OBJECTS} doctest::doctest nlohmann_json::nlohmann_json)
 target_compile_definitions(ocellus_tests PRIVATE OCELLUS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 set_target_properties(ocellus_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

@@ -1,0 +1,1 @@
+// Carries the precompiled header of this name; the layers reuse it.
