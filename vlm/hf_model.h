@@ -1,6 +1,8 @@
-// Models under the names and call conventions of Hugging Face `transformers`: built from config.json,
-// called with named tensors, answering with named tensors. `ocellus parity` runs these.
+// Models under the names and call conventions of Hugging Face `transformers`: built from
+// config.json, called with named tensors, answering with named tensors. `ocellus parity` runs
+// these.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -11,12 +13,13 @@
 
 namespace ocellus {
 
-/// Inputs of one forward call: "input_ids", "attention_mask", "pixel_values", "labels", …, and flags.
+/// Inputs of one forward call: "input_ids", "attention_mask", "pixel_values", "labels", …, and
+/// flags.
 struct HfInputs {
   std::map<std::string, Tensor> tensors;
-  std::map<std::string, bool> flags;  // interpolate_pos_encoding, return_loss
-  Tensor get(const std::string& name) const;       // undefined if absent
-  Tensor need(const std::string& name) const;      // FormatError if absent
+  std::map<std::string, bool> flags;           // interpolate_pos_encoding, return_loss
+  Tensor get(const std::string& name) const;   // undefined if absent
+  Tensor need(const std::string& name) const;  // FormatError if absent
   bool flag(const std::string& name) const;
 };
 
@@ -24,7 +27,8 @@ using HfOutputs = std::map<std::string, Variable>;
 
 class HfModel : public Module {
  public:
-  /// Outputs by their transformers name, nested ones with dots; "loss" if labels or return_loss ask.
+  /// Outputs by their transformers name, nested ones with dots; "loss" if labels or return_loss
+  /// ask.
   virtual HfOutputs forward(const HfInputs& inputs) = 0;
   /// Greedy or sampled continuation of input_ids, prompt included, rows padded; throws if the class
   /// cannot generate.
@@ -33,10 +37,23 @@ class HfModel : public Module {
   virtual Decoder* decoder() { return nullptr; }
 };
 
-/// make_hf_model — an uninitialised model of `architecture` (LlamaForCausalLM, ViTModel, SiglipModel,
-/// SiglipTextModel, SiglipVisionModel). FormatError for others, naming those that exist.
-std::unique_ptr<HfModel> make_hf_model(const std::string& architecture, const nlohmann::json& config,
-                                       const std::string& who);
+/// HfFactories — how a model of each architecture is made from its config.json.
+using HfFactory =
+    std::function<std::unique_ptr<HfModel>(const nlohmann::json& config, const std::string& who)>;
+using HfFactories = std::map<std::string, HfFactory>;
+template <class M>
+HfFactory hf_factory() {
+  return [](const nlohmann::json& config, const std::string& who) {
+    return std::make_unique<M>(config, who);
+  };
+}
+void add_text_models(HfFactories& table);    // hf_text.cpp
+void add_vision_models(HfFactories& table);  // hf_vision.cpp
+
+/// make_hf_model — an uninitialised model of `architecture`. FormatError for one that is not in the
+/// tables, naming those that are.
+std::unique_ptr<HfModel> make_hf_model(const std::string& architecture,
+                                       const nlohmann::json& config, const std::string& who);
 
 /// load_hf_model — the model of a folder: config.json's architecture with its weights, in `dtype`.
 std::unique_ptr<HfModel> load_hf_model(const std::string& folder, const std::string& architecture,
