@@ -7,7 +7,9 @@
 
 namespace ocellus {
 
-/// Autocast — while it lives, ops of policy kLow compute on `low` (bf16), kFull on f32.
+/// Autocast — while it lives, ops of policy kLow compute on `low` (bf16), kFull on f32, kFollow on
+/// what comes, of different types the wider one. f64 stays f64. Scopes nest; Autocast(DType::kF32)
+/// turns it off. Throws DTypeError for another type.
 class Autocast {
  public:
   explicit Autocast(DType low);
@@ -21,9 +23,17 @@ class Autocast {
 };
 
 /// Applies the policy of `op` to its floating inputs; absent and integer inputs pass.
+///
+/// Low copies of f32 tensors are shared between the ops of a scope. A tensor that is still there in
+/// a later scope is taken for a parameter: its copy is kept until the tensor is written or gone, so
+/// that it is cast once per optimizer step however many micro-batches read it.
 void apply_autocast(const OpDef& op, Variable* const* inputs, int count);
 
-/// auto [x, weight] = autocast(kMyOp, x_in, weight_in) — the inputs as the op should compute on them.
+/// Bytes of low copies that this thread holds (for tests and memory reports).
+int64_t autocast_copy_bytes();
+
+/// auto [x, weight] = autocast(kMyOp, x_in, weight_in) — the inputs as the op should compute on
+/// them.
 template <class... V>
 std::array<Variable, sizeof...(V)> autocast(const OpDef& op, const V&... inputs) {
   std::array<Variable, sizeof...(V)> cast_inputs{inputs...};

@@ -6,65 +6,95 @@
 #include "engine/random.h"
 
 namespace ocellus {
+namespace {
 
-static Sample sample(Rng& r, const Shape& shape) {
-  auto fn = [](const Variables& in) {
+// The generator as it was at some point, until the end of the scope.
+class GeneratorScope {
+ public:
+  explicit GeneratorScope(const Generator& state)
+      : before_(std::exchange(default_generator(), state)) {}
+  ~GeneratorScope() { default_generator() = before_; }
+  GeneratorScope(const GeneratorScope&) = delete;
+
+ private:
+  Generator before_;
+};
+
+Sample sample(Rng& r, const Shape& shape, float p) {
+  // The generator starts anew in each run, so that every evaluation draws the same masks.
+  auto fn = [p](const Variables& in) {
     const Variable h = gelu_tanh(mul(in[0], in[1]));
-    return Variables{mul(h, in[0]), square(h)};
+    const Variable dropped = p > 0 ? dropout(h, p, default_generator().next()) : h;
+    return Variables{mul(dropped, in[0]), square(h)};
+  };
+  auto seeded = [](const std::function<Variables()>& run) {
+    const GeneratorScope scope{Generator(7)};
+    return run();
   };
   return {.inputs = {r.normal(shape), r.normal(shape)},
-          .run = [fn](const Variables& in) { return checkpoint(fn, in); },
-          .reference = fn};
+          .run = [=](const Variables& in) { return seeded([&] { return checkpoint(fn, in); }); },
+          .reference = [=](const Variables& in) { return seeded([&] { return fn(in); }); }};
 }
-static const OpDef kCheckpoint{
-    .name = "checkpoint",
-    .inputs = {{"input…"}},
-    .precision = Precision::kFollow,
-    .samples = {{"two outputs", [](Rng& r) { return sample(r, {3, 4}); }},
-                {"odd", [](Rng& r) { return sample(r, {7}); }}}};
 
-Variables checkpoint(const std::function<Variables(const Variables&)>& fn, const Variables& inputs) {
+}  // namespace
+
+static const OpDef kCheckpoint{.name = "checkpoint",
+                               .inputs = {{"input…"}},
+                               .precision = Precision::kFollow,
+                               .samples = {{"two outputs",
+                                            [](Rng& r) {
+                                              return sample(r, {3, 4}, 0);
+                                            }},
+                                           {"dropout inside",
+                                            [](Rng& r) {
+                                              return sample(r, {4, 8}, 0.25f);
+                                            }},
+                                           {"odd", [](Rng& r) { return sample(r, {7}, 0); }}}};
+
+Variables checkpoint(const std::function<Variables(const Variables&)>& fn,
+                     const Variables& inputs) {
   if (!Tape::active()) return fn(inputs);
-  Generator& generator = default_generator();
-  const Generator before = generator;
+  const Generator generator = default_generator();
   const DType low = Autocast::low_type();
   Tensors outputs;
   take_parameter_was_read();
   {
     StopRecording stop;
     Variables constants;
-    for (const Variable& x : inputs) constants.emplace_back(x.value());
+    for (const Variable& x : inputs) constants.push_back(constant(x.value()));
     for (const Variable& y : fn(constants)) outputs.push_back(y.value());
   }
-  const bool always = take_parameter_was_read();
+  const bool reads_parameters = take_parameter_was_read();
   std::vector<SavedTensor> saved;
   for (const Variable& x : inputs) saved.push_back(save(x));
-  return record_node(
-      kCheckpoint, inputs, std::move(outputs),
-      [fn, saved, before, low](const Tensors& dys, Needs needs) {
-        Generator& now = default_generator();
-        const Generator after = now;
-        now = before;
-        Autocast precision(low);
-        Tape tape;
-        Variables leaves, roots;
-        for (size_t i = 0; i < saved.size(); ++i)
-          leaves.push_back(needs[i] ? leaf(saved[i]()) : constant(saved[i]()));
-        const Variables ys = fn(leaves);
-        Tensors cotangents;
-        for (size_t k = 0; k < ys.size(); ++k)
-          if (dys[k].defined() && ys[k].requires_grad()) {
-            roots.push_back(ys[k]);
-            cotangents.push_back(dys[k]);
-          }
-        tape.backward(roots, cotangents);
-        now = after;
-        Tensors gradients(saved.size());
-        for (size_t i = 0; i < saved.size(); ++i)
-          if (needs[i]) gradients[i] = tape.gradient(leaves[i]);
-        return gradients;
-      },
-      nullptr, always);
+
+  auto backward = [fn, saved, generator, low, count = outputs.size()](const Tensors& dys,
+                                                                      Needs needs) {
+    const GeneratorScope same_random_numbers(generator);
+    const Autocast same_precision(low);
+    Tape tape;
+    Variables replayed_inputs;
+    for (size_t i = 0; i < saved.size(); ++i)
+      replayed_inputs.push_back(needs[i] ? leaf(saved[i]()) : constant(saved[i]()));
+    const Variables ys = fn(replayed_inputs);
+    check<AutogradError>(ys.size() == count,
+                         "checkpoint: the function gave {} outputs in backward, {} in forward",
+                         ys.size(), count);
+    Variables roots;
+    Tensors cotangents;
+    for (size_t k = 0; k < count; ++k)
+      if (dys[k].defined() && ys[k].requires_grad()) {
+        roots.push_back(ys[k]);
+        cotangents.push_back(dys[k]);
+      }
+    tape.backward(roots, cotangents);
+    Tensors gradients(saved.size());
+    for (size_t i = 0; i < saved.size(); ++i)
+      if (needs[i]) gradients[i] = tape.gradient(replayed_inputs[i]);
+    return gradients;
+  };
+  return record_node(kCheckpoint, inputs, std::move(outputs), std::move(backward), nullptr,
+                     reads_parameters);
 }
 
 }  // namespace ocellus

@@ -5,6 +5,7 @@
 
 #include "engine/kernels/copy.h"
 #include "engine/kernels/elementwise.h"
+#include "engine/parallel.h"
 
 namespace ocellus {
 namespace {
@@ -79,6 +80,8 @@ void Module::clear_gradients() {
   for_each_parameter([](const std::string&, Parameter& p) { p.clear_grad(); });
 }
 
+constexpr int64_t kInitGrain = 4096;  // elements
+
 void init_parameters(Module& module, uint64_t seed, const std::string& prefix) {
   module.for_each_parameter(
       [&](const std::string& name, Parameter& parameter) {
@@ -90,10 +93,12 @@ void init_parameters(Module& module, uint64_t seed, const std::string& prefix) {
         const RngKey key{seed, hash_name(name)};
         Tensor drawn = Tensor::empty(value.shape(), DType::kF64, kCpu, "init");
         double* data = drawn.mutable_data<double>("init");
-        for (int64_t i = 0; i < drawn.numel(); ++i)
-          data[i] = init.scale * (init.kind == Init::Kind::kNormal
-                                      ? normal_at(key, i)
-                                      : 2.0 * double(uniform01(key.word(i))) - 1.0);
+        parallel_for(drawn.numel(), kInitGrain, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i)
+            data[i] = init.scale * (init.kind == Init::Kind::kNormal
+                                        ? normal_at(key, i)
+                                        : 2.0 * double(uniform01(key.word(i))) - 1.0);
+        });
         copy(drawn, value);
       },
       prefix);
@@ -169,9 +174,8 @@ void set_trainable(Module& module, const std::vector<std::string>& patterns) {
                      pattern, nearest == parameters.end() ? "none" : nearest->first);
   }
   for (const auto& [name, parameter] : parameters)
-    parameter->set_trainable(std::any_of(patterns.begin(), patterns.end(), [&](const auto& p) {
-      return name_matches(p, name);
-    }));
+    parameter->set_trainable(std::any_of(patterns.begin(), patterns.end(),
+                                         [&](const auto& p) { return name_matches(p, name); }));
 }
 
 }  // namespace ocellus

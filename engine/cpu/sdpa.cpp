@@ -1,11 +1,10 @@
 // Attention, forward: one task is a tile of queries of one head. It walks over tiles of keys with a
 // running maximum and sum per query; a few queries (decoding) go row by row instead.
+#include "engine/cpu/gemm/select.h"
 #include "engine/cpu/sdpa_tiles.h"
 #include "engine/rows/lanes.h"
 #include "engine/rows/monoids.h"
 #include "engine/scalar/math.h"
-
-#include "engine/cpu/gemm/select.h"
 
 namespace ocellus {
 namespace sdpa_detail {
@@ -44,7 +43,8 @@ namespace {
 
 // Short causal tiles waste little on what the diagonal hides; long ones read keys less often.
 TileSizes forward_tiles(const Sizes& s, bool causal) {
-  return {causal && s.queries <= 128 ? 16 : 64, 128};
+  const int64_t queries = causal && s.queries <= 128 ? 16 : 64;
+  return {std::min(queries, s.queries), std::clamp<int64_t>(s.keys, 1, 128)};
 }
 
 template <class T>
@@ -54,39 +54,44 @@ class Forward {
  public:
   Forward(const Tensor& q, const Tensor& k, const Tensor& v, const SdpaMask& mask, double scale,
           SdpaOut& result)
-      : s_(sizes_of(q, k)), tile_(forward_tiles(s_, mask.causal)), mask_(mask, s_), q_(q), k_(k),
-        v_(v), scale_(static_cast<A>(scale)),
-        out_(result.out.mutable_data<T>("sdpa")), log_sum_(result.log_sum.mutable_data<A>("sdpa")) {}
+      : s_(sizes_of(q, k)),
+        tile_(forward_tiles(s_, mask.causal)),
+        mask_(mask, s_),
+        q_(q),
+        k_(k),
+        v_(v),
+        scale_(static_cast<A>(scale)),
+        out_(result.out.mutable_data<T>("sdpa")),
+        log_sum_(result.log_sum.mutable_data<A>("sdpa")) {}
 
   void run() {
     if (s_.queries <= kFewQueries) {
-      parallel_for(s_.batch * s_.heads, grain_of(2 * s_.queries * s_.keys * s_.dim),
-                   [&](int64_t begin, int64_t end) {
-                     const RowMemory m(*this);
-                     for (int64_t item = begin; item < end; ++item)
-                       for (int64_t i = 0; i < s_.queries; ++i)
-                         one_row(m, item / s_.heads, item % s_.heads, i);
-                   });
+      const auto heads = [&](int64_t begin, int64_t end) {
+        const RowMemory m(*this);
+        for (int64_t item = begin; item < end; ++item)
+          for (int64_t i = 0; i < s_.queries; ++i) one_row(m, item / s_.heads, item % s_.heads, i);
+      };
+      parallel_for(s_.batch * s_.heads, grain_of(2 * s_.queries * s_.keys * s_.dim), heads);
       return;
     }
     const int64_t tiles = tiles_in(s_.queries, tile_.queries);
-    parallel_for(
-        s_.batch * s_.heads * tiles, grain_of(2 * tile_.queries * s_.keys * s_.dim),
-        [&](int64_t begin, int64_t end) {
-          Memory m(*this);
-          for (int64_t item = begin; item < end; ++item) {
-            const int64_t query = item % tiles * tile_.queries, head = item / tiles % s_.heads;
-            query_tile(m, {item / tiles / s_.heads, head, query,
-                           std::min(tile_.queries, s_.queries - query), 0, 0});
-          }
-        });
+    const auto query_tiles = [&](int64_t begin, int64_t end) {
+      Memory m(*this);
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t query = item % tiles * tile_.queries;
+        query_tile(m, {item / tiles / s_.heads, item / tiles % s_.heads, query,
+                       std::min(tile_.queries, s_.queries - query), 0, 0});
+      }
+    };
+    parallel_for(s_.batch * s_.heads * tiles, grain_of(2 * tile_.queries * s_.keys * s_.dim),
+                 query_tiles);
   }
 
  private:
   static constexpr int64_t kFewQueries = 2;
 
   struct Memory {
-    A *packed, *scores, *sum_of_values, *max, *sum, *factor, *keys, *values;
+    A *packed, *scores, *sum_of_values, *max, *sum, *factor, *subtract, *keys, *values;
     explicit Memory(const Forward& f) {
       Scratch<A> none;
       place(f, none);
@@ -105,6 +110,7 @@ class Forward {
       max = from.take(lanes);
       sum = from.take(lanes);
       factor = from.take(lanes);
+      subtract = from.take(lanes);
       keys = from.take(staged);
       values = from.take(staged);
     }
@@ -151,7 +157,8 @@ class Forward {
   // that was finite has moved, so that earlier sums have to be multiplied by m.factor.
   static bool push_tile(Memory& m, int64_t keys, int64_t lanes) {
     constexpr A kNone = -std::numeric_limits<A>::infinity();
-    A *const max = m.max, *const factor = m.factor, *const sum = m.sum;
+    A *const max = m.max, *const factor = m.factor, *const sum = m.sum,
+             *const subtract = m.subtract;
     std::copy(max, max + lanes, factor);
     int64_t j = 0;
     for (; j + 4 <= keys; j += 4) {
@@ -173,13 +180,14 @@ class Forward {
       moved = moved || (factor[i] != max[i] && factor[i] != kNone);
       factor[i] = factor[i] == kNone ? A(1) : math::exp(factor[i] - max[i]);
       sum[i] *= factor[i];
+      // Nothing visible so far: e^{-infinity - 0} is 0, where -infinity - (-infinity) would be NaN.
+      subtract[i] = max[i] == kNone ? A(0) : max[i];
     }
     for (j = 0; j < keys; ++j) {
       A* row = m.scores + j * lanes;
 #pragma omp simd
       for (int64_t i = 0; i < lanes; ++i) {
-        // Nothing visible so far: e^{-infinity - 0}.
-        const A p = math::exp(row[i] - (max[i] == kNone ? A(0) : max[i]));
+        const A p = math::exp(row[i] - subtract[i]);
         row[i] = p;
         sum[i] += p;
       }
@@ -207,7 +215,8 @@ class Forward {
         sum == A(0) ? std::numeric_limits<A>::infinity() : max + math::log(sum);
   }
 
-  // ---- One query ---------------------------------------------------------------------------------
+  // ---- One query
+  // ---------------------------------------------------------------------------------
 
   struct RowMemory {
     A *query, *sum_of_values, *scores;
@@ -296,8 +305,9 @@ SdpaOut sdpa_forward(OnCpu, const Tensor& q_in, const Tensor& k_in, const Tensor
   const Tensor q = with_unit_rows(q_in), k = with_unit_rows(k_in), v = with_unit_rows(v_in);
   SdpaOut result;
   result.out = Tensor::empty(q.shape(), q.dtype(), kCpu, "sdpa");
-  result.log_sum = Tensor::empty({q.dim(0), q.dim(2), q.dim(1)},
-                                 q.dtype() == DType::kF64 ? DType::kF64 : DType::kF32, kCpu, "sdpa");
+  result.log_sum =
+      Tensor::empty({q.dim(0), q.dim(2), q.dim(1)},
+                    q.dtype() == DType::kF64 ? DType::kF64 : DType::kF32, kCpu, "sdpa");
   if (result.out.numel() == 0) return result;
   on_float("sdpa", q.dtype(), [&](auto tag) {
     Forward<typename decltype(tag)::type>(q, k, v, mask, scale, result).run();

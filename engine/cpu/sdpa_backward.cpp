@@ -1,8 +1,6 @@
-// Attention, backward: one task is one (batch, key/value head) with all the query heads of its group.
-// It walks over tiles of keys, and inside over heads and tiles of queries, so that dk and dv of a tile
-// stay in the cache and everything is added up in one fixed order.
-#include <optional>
-
+// Attention, backward: one task is one (batch, key/value head) with all the query heads of its
+// group. It walks over tiles of keys, and inside over heads and tiles of queries, so that dk and dv
+// of a tile stay in the cache and everything is added up in one fixed order.
 #include "engine/cpu/sdpa_tiles.h"
 #include "engine/scalar/math.h"
 
@@ -11,7 +9,8 @@ namespace sdpa_detail {
 namespace {
 
 TileSizes backward_tiles(const Sizes& s, bool causal) {
-  return {causal && s.queries <= 128 ? 16 : 64, 128};
+  const int64_t queries = causal && s.queries <= 128 ? 16 : 64;
+  return {std::clamp<int64_t>(s.queries, 1, queries), std::clamp<int64_t>(s.keys, 1, 128)};
 }
 
 template <class T>
@@ -21,9 +20,16 @@ class Backward {
 
  public:
   Backward(const SdpaSaved& saved, const Tensor& dout, std::array<bool, 4> needs)
-      : s_(sizes_of(saved.q, saved.k)), tile_(backward_tiles(s_, saved.mask.causal)),
-        mask_(saved.mask, s_), q_(saved.q), k_(saved.k), v_(saved.v), dout_(dout),
-        scale_(static_cast<A>(saved.scale)), needs_(needs), log_sum_(saved.log_sum.data<A>()) {
+      : s_(sizes_of(saved.q, saved.k)),
+        tile_(backward_tiles(s_, saved.mask.causal)),
+        mask_(saved.mask, s_),
+        q_(saved.q),
+        k_(saved.k),
+        v_(saved.v),
+        dout_(dout),
+        scale_(static_cast<A>(saved.scale)),
+        needs_(needs),
+        log_sum_(saved.log_sum.data<A>()) {
     find_delta(saved.out);
   }
 
@@ -54,22 +60,31 @@ class Backward {
     for (const int64_t n : shape) wide.push_back(n);
     Tensor result = Tensor::zeros(wide, dtype_of<A>, kCpu, "sdpa");
     A* const to = result.mutable_data<A>("sdpa");
-    const int64_t key_tiles = tiles_in(s_.keys, tile_.keys), own_tiles = wide[3] == 1 ? 1 : key_tiles;
+    const int64_t key_tiles = tiles_in(s_.keys, tile_.keys);
+    const int64_t own_tiles = wide[3] == 1 ? 1 : key_tiles;
     const int64_t items = wide[0] * wide[1] * own_tiles;
     const int64_t cost = 2 * s_.batch * s_.heads * s_.queries * s_.keys * s_.dim;
-    parallel_for(items, grain_of(cost / std::max<int64_t>(items, 1)), [&](int64_t begin, int64_t end) {
+    // Along a dimension that the bias broadcasts: everything; else the task's own part.
+    const auto span = [](bool all, int64_t own, int64_t count) {
+      return all ? std::pair{int64_t{0}, count} : std::pair{own, own + 1};
+    };
+    const auto task = [&](Memory& m, int64_t batch, int64_t head, int64_t key_tile) {
+      const auto [b0, b1] = span(wide[0] == 1, batch, s_.batch);
+      const auto [h0, h1] = span(wide[1] == 1, head, s_.heads);
+      const auto [n0, n1] = span(wide[3] == 1, key_tile, key_tiles);
+      A* const part = to + (batch * wide[1] + head) * wide[2] * wide[3];
+      for (int64_t b = b0; b < b1; ++b)
+        for (int64_t h = h0; h < h1; ++h)
+          for (int64_t n = n0; n < n1; ++n)
+            add_bias_gradient(m, {b, h, 0, 0, n * tile_.keys, 0}, part, wide[2] == 1 ? 0 : wide[3],
+                              wide[3] == 1 ? 0 : 1);
+    };
+    const auto tasks = [&](int64_t begin, int64_t end) {
       Memory m(*this);
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t own_batch = item / own_tiles / wide[1], own_head = item / own_tiles % wide[1];
-        const int64_t key_tile = item % own_tiles;
-        for (int64_t b = wide[0] == 1 ? 0 : own_batch; b < (wide[0] == 1 ? s_.batch : own_batch + 1); ++b)
-          for (int64_t h = wide[1] == 1 ? 0 : own_head; h < (wide[1] == 1 ? s_.heads : own_head + 1); ++h)
-            for (int64_t n = wide[3] == 1 ? 0 : key_tile; n < (wide[3] == 1 ? key_tiles : key_tile + 1); ++n)
-              add_bias_gradient(m, {b, h, 0, 0, n * tile_.keys, 0},
-                                to + (own_batch * wide[1] + own_head) * wide[2] * wide[3],
-                                wide[2] == 1 ? 0 : wide[3], wide[3] == 1 ? 0 : 1);
-      }
-    });
+      for (int64_t item = begin; item < end; ++item)
+        task(m, item / own_tiles / wide[1], item / own_tiles % wide[1], item % own_tiles);
+    };
+    parallel_for(items, grain_of(cost / std::max<int64_t>(items, 1)), tasks);
     return result.view_as(shape).to(dtype_of<T>);
   }
 
@@ -110,7 +125,7 @@ class Backward {
   void find_delta(const Tensor& out) {
     delta_ = Tensor::empty({s_.batch, s_.heads, s_.queries}, dtype_of<A>, kCpu, "sdpa");
     A* const delta = delta_.mutable_data<A>("sdpa");
-    parallel_for(s_.batch * s_.heads, grain_of(s_.queries * s_.dim), [&](int64_t begin, int64_t end) {
+    const auto heads = [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
         const auto y = rows_of<T>(out, item / s_.heads, item % s_.heads);
         const auto dy = rows_of<T>(dout_, item / s_.heads, item % s_.heads);
@@ -122,7 +137,8 @@ class Backward {
           delta[item * s_.queries + i] = sum;
         }
       }
-    });
+    };
+    parallel_for(s_.batch * s_.heads, grain_of(s_.queries * s_.dim), heads);
   }
 
   void kv_head(Memory& m, int64_t b, int64_t kv, T* dq, T* dk, T* dv) {
@@ -140,8 +156,10 @@ class Backward {
         for (; t.query < s_.queries; t.query += tile_.queries)
           query_tile(m, t, key_rows, value_rows, m.dquery + (g * s_.queries + t.query) * wide);
       }
-      if (needs_[1]) write(m.dkeys, keys, scale_, dk, (b * s_.keys + key) * s_.kv_heads + kv, s_.kv_heads);
-      if (needs_[2]) write(m.dvalues, keys, A(1), dv, (b * s_.keys + key) * s_.kv_heads + kv, s_.kv_heads);
+      if (needs_[1])
+        write(m.dkeys, keys, scale_, dk, (b * s_.keys + key) * s_.kv_heads + kv, s_.kv_heads);
+      if (needs_[2])
+        write(m.dvalues, keys, A(1), dv, (b * s_.keys + key) * s_.kv_heads + kv, s_.kv_heads);
     }
     if (!needs_[0]) return;
     for (int64_t g = 0; g < group; ++g)
@@ -164,10 +182,10 @@ class Backward {
     score_gradients(m, t, values, lanes);
     if (needs_[0]) products_.over_keys(m.ds, lanes, t.keys, t.queries, keys, s_.dim, dquery, true);
     if (needs_[1])
-      products_.over_queries(
-          m.ds, lanes, t.keys, t.queries,
-          products_.staged(rows_of<T>(q_, t.batch, t.head).from(t.query), t.queries, s_.dim, m.queries),
-          s_.dim, m.dkeys, true);
+      products_.over_queries(m.ds, lanes, t.keys, t.queries,
+                             products_.staged(rows_of<T>(q_, t.batch, t.head).from(t.query),
+                                              t.queries, s_.dim, m.queries),
+                             s_.dim, m.dkeys, true);
   }
 
   // Cuts the tile at the last query, and at the last key that it sees; false if it sees none.

@@ -1,11 +1,13 @@
 // Internal to sdpa on the CPU: the geometry, the mask of a tile, and products of tiles.
-// A tile of scores lies key by key, queries side by side: [keys][lanes]. So maxima and sums over keys
-// are vertical vector operations, and every product of forward and backward reads it as it lies.
+// A tile of scores lies key by key, queries side by side: [keys][lanes]. So maxima and sums over
+// keys are vertical vector operations, and every product of forward and backward reads it as it
+// lies.
 #pragma once
 #include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "engine/cpu/gemm/kernels.h"
 #include "engine/kernels/sdpa.h"
@@ -75,31 +77,63 @@ class Products {
     if constexpr (std::is_same_v<T, A>)
       set_.pack_b(count, dim, rows.data, rows.stride, 1, to);
     else
-      set_.pack_b_bf16(count, dim, reinterpret_cast<const uint16_t*>(rows.data), rows.stride, 1, to);
+      set_.pack_b_bf16(count, dim, reinterpret_cast<const uint16_t*>(rows.data), rows.stride, 1,
+                       to);
     if (factor == A(1)) return;
     const int64_t n = round_up(count, set_.columns) * dim;
     for (int64_t i = 0; i < n; ++i) to[i] *= factor;
   }
 
   /// scores[j][i] = Σ_d left[j][d]·packed[d][i]
-  void scores(Rows<A> left, int64_t keys, const A* packed, int64_t lanes, int64_t dim, A* to) const {
-    set_.block({.rows = keys, .columns = lanes, .depth = dim, .a = left.data, .a_row = left.stride,
-                .a_k = 1, .a_panel = 0, .b = packed, .b_k = set_.columns,
-                .b_panel = set_.columns * dim, .c = to, .ldc = lanes, .add = false});
+  void scores(Rows<A> left, int64_t keys, const A* packed, int64_t lanes, int64_t dim,
+              A* to) const {
+    set_.block({.rows = keys,
+                .columns = lanes,
+                .depth = dim,
+                .a = left.data,
+                .a_row = left.stride,
+                .a_k = 1,
+                .a_panel = 0,
+                .b = packed,
+                .b_k = set_.columns,
+                .b_panel = set_.columns * dim,
+                .c = to,
+                .ldc = lanes,
+                .add = false});
   }
   /// to[i][d] (+)= Σ_j tile[j][i]·right[j][d]; `right` has padded rows.
   void over_keys(const A* tile, int64_t lanes, int64_t keys, int64_t queries, Rows<A> right,
                  int64_t dim, A* to, bool add) const {
-    set_.block({.rows = queries, .columns = padded(dim), .depth = keys, .a = tile, .a_row = 1,
-                .a_k = lanes, .a_panel = 0, .b = right.data, .b_k = right.stride,
-                .b_panel = set_.columns, .c = to, .ldc = padded(dim), .add = add});
+    set_.block({.rows = queries,
+                .columns = padded(dim),
+                .depth = keys,
+                .a = tile,
+                .a_row = 1,
+                .a_k = lanes,
+                .a_panel = 0,
+                .b = right.data,
+                .b_k = right.stride,
+                .b_panel = set_.columns,
+                .c = to,
+                .ldc = padded(dim),
+                .add = add});
   }
   /// to[j][d] (+)= Σ_i tile[j][i]·right[i][d]; `right` has padded rows.
   void over_queries(const A* tile, int64_t lanes, int64_t keys, int64_t queries, Rows<A> right,
                     int64_t dim, A* to, bool add) const {
-    set_.block({.rows = keys, .columns = padded(dim), .depth = queries, .a = tile, .a_row = lanes,
-                .a_k = 1, .a_panel = 0, .b = right.data, .b_k = right.stride,
-                .b_panel = set_.columns, .c = to, .ldc = padded(dim), .add = add});
+    set_.block({.rows = keys,
+                .columns = padded(dim),
+                .depth = queries,
+                .a = tile,
+                .a_row = lanes,
+                .a_k = 1,
+                .a_panel = 0,
+                .b = right.data,
+                .b_k = right.stride,
+                .b_panel = set_.columns,
+                .c = to,
+                .ldc = padded(dim),
+                .add = add});
   }
 
   /// Whether rows of `dim` elements of T can be read in place as the right operand.
@@ -223,7 +257,8 @@ class Mask {
   }
   void add_bias(const Tile& t, A* scores, int64_t lanes) const {
     const Strides& s = bias_.strides();
-    const T* from = bias_.data<T>() + t.batch * s[0] + t.head * s[1] + t.query * s[2] + t.key * s[3];
+    const T* from =
+        bias_.data<T>() + t.batch * s[0] + t.head * s[1] + t.query * s[2] + t.key * s[3];
     // Squares of 8 keys: a cache line of the bias is read once.
     for (int64_t j = 0; j < t.keys; j += 8)
       for (int64_t i = 0; i < t.queries; ++i)
@@ -260,7 +295,7 @@ class Scratch {
 
 /// Items a chunk of parallel_for should hold if one costs that many multiply-adds.
 inline int64_t grain_of(int64_t cost) {
-  constexpr int64_t kCost = int64_t{1} << 20;
+  constexpr int64_t kCost = int64_t{1} << 19;
   return std::max<int64_t>(1, kCost / std::max<int64_t>(cost, 1));
 }
 

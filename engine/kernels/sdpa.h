@@ -1,6 +1,7 @@
 // Scaled dot-product attention without the matrix of scores: tiles of keys, softmax online, and a
 // backward that computes the probabilities again from the saved log-sum of each row.
-// Dao et al. 2022, arXiv:2205.14135; the delta form of the softmax backward: Dao 2023, arXiv:2307.08691.
+// Dao et al. 2022, arXiv:2205.14135; the delta form of the softmax backward: Dao 2023,
+// arXiv:2307.08691.
 #pragma once
 #include <array>
 
@@ -21,8 +22,8 @@ struct SdpaMask {
   Tensor slopes;        // [H] floating: score += slope·(j - i - shift)
 };
 
-/// SdpaBand — the part of the mask that depends on positions alone: to key j it shows the queries in
-/// [first_query(j), end_query(j)).
+/// SdpaBand — the part of the mask that depends on positions alone: to key j it shows the queries
+/// in [first_query(j), end_query(j)).
 struct SdpaBand {
   int64_t shift, prefix, window;
   bool causal;
@@ -34,7 +35,8 @@ struct SdpaBand {
 
 struct SdpaOut {
   Tensor out;      // [B, Tq, H, D]
-  Tensor log_sum;  // [B, H, Tq], f32 (f64 for f64): log Σ e^score; +infinity for a row that sees nothing
+  Tensor log_sum;  // [B, H, Tq], f32 (f64 for f64): log Σ e^score; +infinity for a row that sees
+                   // nothing
 };
 
 /// sdpa_forward — out = softmax(scale·q·kᵀ + bias)·v per head, 0 in rows that see no key.
