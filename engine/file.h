@@ -22,6 +22,8 @@ class MappedFile {
   const unsigned char* data() const { return data_; }
   size_t size() const { return size_; }
   const std::string& path() const { return path_; }
+  /// Gives the memory of whole pages in [begin, end) back; reading them again reads the file.
+  void release(size_t begin, size_t end) const;
 
  private:
   std::string path_;

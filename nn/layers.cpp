@@ -4,12 +4,20 @@
 
 namespace ocellus {
 
-Linear::Linear(int64_t in, int64_t out, bool bias, double deviation)
-    : weight_(parameter_("weight", {out, in}, Init::normal(deviation))),
-      bias_(bias ? &parameter_("bias", {out}, Init::zeros()) : nullptr) {}
+WeightLayer::WeightLayer(Kind kind, const Shape& weight, int64_t bias, double deviation)
+    : kind_(kind),
+      weight_(parameter_("weight", weight, Init::normal(deviation))),
+      bias_(bias ? &parameter_("bias", {bias}, Init::zeros()) : nullptr) {}
 
-Embedding::Embedding(int64_t count, int64_t dim, double deviation)
-    : weight_(parameter_("weight", {count, dim}, Init::normal(deviation))) {}
+Variable WeightLayer::adapted_weight() {
+  return adapter_ && adapter_->on ? adapter_->adapted(weight_.var()) : weight_.var();
+}
+
+void WeightLayer::set_adapter(std::unique_ptr<WeightAdapter> adapter) {
+  if (adapter_) drop_(*adapter_);
+  adapter_ = adapter.get();
+  if (adapter) adopt_("", std::move(adapter));
+}
 
 LayerNorm::LayerNorm(int64_t dim, double eps)
     : weight_(parameter_("weight", {dim}, Init::ones())),
@@ -37,7 +45,8 @@ Variable activation(const std::string& name, const Variable& x) {
   if (name == "relu") return relu(x);
   if (name == "tanh") return tanh(x);
   fail<FormatError>(
-      "activation: \"{}\" is not one of gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu, swish, "
+      "activation: \"{}\" is not one of gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, silu, "
+      "swish, "
       "relu, tanh",
       name);
 }

@@ -5,27 +5,67 @@
 
 namespace ocellus {
 
-/// Linear — y = x·Wᵀ + bias;  weight [out, in], bias [out]. Starts normal with deviation `deviation`.
-class Linear : public Module {
+/// WeightAdapter — a trained change of a WeightLayer's weight, with parameters of its own (nn/lora.h).
+class WeightAdapter : public Module {
  public:
-  Linear(int64_t in, int64_t out, bool bias, double deviation = 0.02);
-  Variable operator()(const Variable& x) { return linear(x, weight_.var(), bias_ ? bias_->var() : Variable()); }
+  /// The layer's output with the change; `plain` is its output without.
+  virtual Variable apply(const Variable& x, const Variable& plain) = 0;
+  virtual Variable apply(const Tensor& ids, const Variable& plain) = 0;
+  /// The weight with the change.
+  virtual Variable adapted(const Variable& weight) = 0;
+  bool on = true;  // off: the layer computes as if it had no adapter
+};
+
+/// WeightLayer — a layer around one matrix, which can carry an adapter.
+class WeightLayer : public Module {
+ public:
+  enum class Kind : uint8_t { kLinear, kTransposed, kEmbedding };
+  WeightLayer(Kind kind, const Shape& weight, int64_t bias, double deviation);
+
+  Kind kind() const { return kind_; }
   Parameter& weight() { return weight_; }
+  Parameter* bias() { return bias_; }
+  /// The weight as ops see it that take it whole, such as a loss over the vocabulary: with the
+  /// adapter's change. UsageError for an adapter with dropout while training.
+  Variable adapted_weight();
+  WeightAdapter* adapter() const { return adapter_; }
+  /// Replaces the adapter; nullptr takes it away.
+  void set_adapter(std::unique_ptr<WeightAdapter> adapter);
+
+ protected:
+  Variable bias_var() { return bias_ ? bias_->var() : Variable(); }
+  template <class Input>
+  Variable adapt(const Input& x, const Variable& plain) {
+    return adapter_ && adapter_->on ? adapter_->apply(x, plain) : plain;
+  }
 
  private:
+  Kind kind_;
   Parameter& weight_;
   Parameter* bias_;
+  WeightAdapter* adapter_ = nullptr;
+};
+
+/// Linear — y = x·Wᵀ + bias;  weight [out, in], or [in, out] if `transposed` (GPT-2's Conv1D),
+/// bias [out]. Starts normal with deviation `deviation`.
+class Linear : public WeightLayer {
+ public:
+  Linear(int64_t in, int64_t out, bool bias, double deviation = 0.02, bool transposed = false)
+      : WeightLayer(transposed ? Kind::kTransposed : Kind::kLinear,
+                    transposed ? Shape{in, out} : Shape{out, in}, bias ? out : 0, deviation) {}
+  Variable operator()(const Variable& x) {
+    const Variable w = weight().var();
+    return adapt(x, linear(x, transposed() ? transpose(w, 0, 1) : w, bias_var()));
+  }
+  bool transposed() const { return kind() == Kind::kTransposed; }
 };
 
 /// Embedding — rows of weight [count, dim].
-class Embedding : public Module {
+class Embedding : public WeightLayer {
  public:
-  Embedding(int64_t count, int64_t dim, double deviation = 0.02);
-  Variable operator()(const Tensor& ids) { return embedding(weight_.var(), ids); }
-  Parameter& weight() { return weight_; }
-
- private:
-  Parameter& weight_;
+  Embedding(int64_t count, int64_t dim, double deviation = 0.02)
+      : WeightLayer(Kind::kEmbedding, {count, dim}, 0, deviation) {}
+  Variable operator()(const Tensor& ids) { return adapt(ids, embedding(weight().var(), ids)); }
 };
 
 class LayerNorm : public Module {

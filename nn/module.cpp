@@ -62,6 +62,23 @@ void Module::for_each_parameter(const std::function<void(const std::string&, Par
     child->for_each_parameter(visit, name.empty() ? prefix : prefix + name + ".");
 }
 
+void Module::for_each_module(const std::function<void(const std::string&, Module&)>& visit,
+                             const std::string& prefix) {
+  for (auto& [name, child] : children_) {
+    const std::string path = name.empty() || prefix.empty() ? prefix + name : prefix + "." + name;
+    visit(path, *child);
+    child->for_each_module(visit, path);
+  }
+}
+
+void Module::adopt_(const std::string& name, std::unique_ptr<Module> child) {
+  children_.emplace_back(name, std::move(child));
+}
+
+void Module::drop_(const Module& child) {
+  std::erase_if(children_, [&](const auto& entry) { return entry.second.get() == &child; });
+}
+
 std::vector<std::pair<std::string, Parameter*>> Module::parameters() {
   std::vector<std::pair<std::string, Parameter*>> list;
   for_each_parameter([&](const std::string& name, Parameter& p) { list.emplace_back(name, &p); });
@@ -135,6 +152,7 @@ void expand_braces(const std::string& pattern, std::vector<std::string>& out) {
     }
   }
 }
+}  // namespace
 
 size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
@@ -150,7 +168,6 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   }
   return row[b.size()];
 }
-}  // namespace
 
 bool name_matches(const std::string& pattern, const std::string& name) {
   std::vector<std::string> plain;

@@ -22,6 +22,9 @@ class Module {
   /// construction.
   void for_each_parameter(const std::function<void(const std::string&, Parameter&)>& visit,
                           const std::string& prefix = "");
+  /// visit("model.layers.0.self_attn", module) for every module below this one, parents first.
+  void for_each_module(const std::function<void(const std::string&, Module&)>& visit,
+                       const std::string& prefix = "");
   /// Every parameter with its full name.
   std::vector<std::pair<std::string, Parameter*>> parameters();
   int64_t parameter_count(bool trainable_only = false);
@@ -39,6 +42,9 @@ class Module {
     children_.emplace_back(name, std::move(child));
     return reference;
   }
+  /// Registers a child made elsewhere; unregisters and destroys one.
+  void adopt_(const std::string& name, std::unique_ptr<Module> child);
+  void drop_(const Module& child);
 
  private:
   std::vector<std::pair<std::string, std::unique_ptr<Parameter>>> parameters_;
@@ -52,6 +58,9 @@ void init_parameters(Module& module, uint64_t seed, const std::string& prefix = 
 /// any run of characters, {a,b} alternatives. "connector.*" and "connector" both match
 /// "connector.proj.weight".
 bool name_matches(const std::string& pattern, const std::string& name);
+
+/// edit_distance — insertions, deletions and replacements that turn `a` into `b`.
+size_t edit_distance(const std::string& a, const std::string& b);
 
 /// set_trainable — parameters that match one of the patterns are trained, all others frozen. Throws
 /// UsageError for a pattern that matches nothing, naming the nearest name.

@@ -36,6 +36,14 @@ class Parameter : public GradSink {
   void clear_grad() { grad_ = Tensor(); }
   void add_gradient(const Tensor& gradient) override;
 
+  /// Keeps a copy of the value as it is now, for exchange_kept(); forget_kept() drops it.
+  void keep_value() { kept_ = value_.clone(); }
+  void forget_kept() { kept_ = Tensor(); }
+  /// Exchanges value and kept copy, if there is one: a model as it was before training.
+  void exchange_kept() {
+    if (kept_.defined()) std::swap(value_, kept_);
+  }
+
   bool trainable() const { return trainable_; }
   void set_trainable(bool on);
 
@@ -45,7 +53,7 @@ class Parameter : public GradSink {
   const Init& init() const { return init_; }
 
  private:
-  Tensor value_, grad_;
+  Tensor value_, grad_, kept_;
   Init init_;
   bool trainable_ = true;
 };

@@ -39,7 +39,9 @@ class Decoder : public Module {
   Variable hidden(Variable x, const DecoderPass& pass);
   /// hidden·headᵀ → [..., V].
   Variable logits(const Variable& hidden) { return linear(hidden, head_weight()); }
-  Variable head_weight() { return head_ ? head_->weight().var() : embed_tokens_.weight().var(); }
+  /// The matrix that logits are computed with. A tied head is the table itself, without an adapter's
+  /// change of the embedding, as in peft.
+  Variable head_weight() { return head_ ? head_->adapted_weight() : embed_tokens_.weight().var(); }
   const DecoderConfig& config() const { return config_; }
   /// Cache for `batch` rows of up to `capacity` tokens.
   KvCache make_cache(int64_t batch, int64_t capacity) const;
