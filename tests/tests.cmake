@@ -34,6 +34,10 @@ add_test(NAME golden/shared COMMAND ${CMAKE_SOURCE_DIR}/tests/golden/run $<TARGE
          $ENV{OCELLUS_SHARED})
 set_tests_properties(golden/shipped golden/shared PROPERTIES LABELS golden)
 
+# Commands on shipped goldens, as a user runs them.
+add_test(NAME unit/exchange COMMAND ${CMAKE_SOURCE_DIR}/tests/tools/exchange $<TARGET_FILE:ocellus>)
+set_tests_properties(unit/exchange PROPERTIES LABELS unit)
+
 # Killed at random moments and resumed: bit-equal. A few kills here; tools/killtest --kills 20 by hand.
 if(EXISTS ${CMAKE_SOURCE_DIR}/tools/killtest)
   add_test(NAME resume/killtest COMMAND ${CMAKE_SOURCE_DIR}/tools/killtest --kills 3 --program $<TARGET_FILE:ocellus>
