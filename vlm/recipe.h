@@ -125,6 +125,20 @@ struct PatternRate {
   bool operator==(const PatternRate&) const = default;
 };
 
+/// Adapters in place of training a part's weights (nn/lora.h). Without targets: none.
+struct LoraRecipe {
+  std::vector<std::string> targets;  // patterns of layers, or "all-linear"
+  int64_t rank = 8;
+  double alpha = 16;
+  double dropout = 0;
+  bool rslora = false, dora = false;
+  std::string init = "default";  // default | gaussian
+  std::string bias = "none";     // none | all | lora_only
+  std::vector<std::string> modules_to_save;  // patterns of modules to train in full besides
+  bool on() const { return !targets.empty(); }
+  bool operator==(const LoraRecipe&) const = default;
+};
+
 struct StageRecipe {
   std::string name;
   bool skip = false;
@@ -132,7 +146,10 @@ struct StageRecipe {
   int64_t batch = 32;      // samples per step and micro-batch
   int64_t accumulate = 1;  // micro-batches per step
   std::vector<std::string> sources;
-  std::vector<std::string> train = {"*"};  // patterns of trainable parameters
+  LoraRecipe lora;
+  /// Patterns of trainable parameters. A part that carries adapters is frozen but for these; a recipe
+  /// with lora and without this key trains adapters only.
+  std::vector<std::string> train = {"*"};
   /// Sorted by length of the pattern, then by text: of those that match a name, the last counts.
   std::vector<PatternRate> lr = {{"*", 1e-3}};
   std::string schedule = "cosine";  // constant | linear | cosine | wsd

@@ -366,6 +366,58 @@ void describe(KeyVisitor& v, EmaRecipe& r) {
         r.decay);
 }
 
+void describe(KeyVisitor& v, LoraRecipe& r) {
+  const char* const with = "targets";
+  v.key({.name = "targets",
+         .help = "patterns of layers that get low-rank adapters, or \"all-linear\""},
+        r.targets);
+  v.key({.name = "rank",
+         .help = "of the change",
+         .least = 1,
+         .most = 1 << 16,
+         .used = r.on(),
+         .used_with = with},
+        r.rank);
+  v.key({.name = "alpha",
+         .help = "the change is scaled by alpha/rank",
+         .least = 0,
+         .most = 1e6,
+         .used = r.on(),
+         .used_with = with},
+        r.alpha);
+  v.key({.name = "dropout",
+         .help = "on the adapters' inputs",
+         .least = 0,
+         .most = 0.99,
+         .used = r.on(),
+         .used_with = with},
+        r.dropout);
+  v.key({.name = "rslora", .help = "scale by alpha/sqrt(rank)", .used = r.on(), .used_with = with},
+        r.rslora);
+  v.key({.name = "dora",
+         .help = "train the lengths of the changed rows as well",
+         .used = r.on(),
+         .used_with = with},
+        r.dora);
+  v.key({.name = "init",
+         .help = "start of the first factor",
+         .choices = {"default", "gaussian"},
+         .used = r.on(),
+         .used_with = with},
+        r.init);
+  v.key({.name = "bias",
+         .help = "biases that are trained too",
+         .choices = {"none", "all", "lora_only"},
+         .used = r.on(),
+         .used_with = with},
+        r.bias);
+  v.key({.name = "modules_to_save",
+         .help = "patterns of modules of the adapted parts to train in full",
+         .used = r.on(),
+         .used_with = with},
+        r.modules_to_save);
+}
+
 void describe(KeyVisitor& v, StageRecipe& r) {
   v.key({.name = "name", .help = "how messages and --set call it", .required = true}, r.name);
   v.key({.name = "skip", .help = "leave this stage out"}, r.skip);
@@ -380,8 +432,14 @@ void describe(KeyVisitor& v, StageRecipe& r) {
   v.key({.name = "accumulate", .help = "micro-batches per step", .least = 1, .most = 1 << 20},
         r.accumulate);
   v.key({.name = "sources", .help = "record sources used in this stage; empty: all"}, r.sources);
-  v.key({.name = "train", .help = "patterns of the parameters to train; the rest is frozen"},
-        r.train);
+  v.table({.name = "lora", .used = v.reading() || r.lora.on()},
+          [&](KeyVisitor& t) { describe(t, r.lora); });
+  if (v.reading() && r.lora.on()) r.train.clear();
+  v.key(
+      {.name = "train",
+       .help = "patterns of the parameters to train; the rest is frozen, and so is every part with "
+               "adapters, but for these"},
+      r.train);
   v.key({.name = "lr",
          .help = "highest learning rate, or a table pattern -> rate (the longest match counts)",
          .least = 0,
@@ -518,8 +576,8 @@ void check_parts(const Recipe& r, const std::string& who) {
 }
 
 void check_stage(const StageRecipe& stage, const std::string& key, const std::string& who) {
-  check<UsageError>(!stage.train.empty(), "{}: {}.train is empty, so nothing would be trained", who,
-                    key);
+  check<UsageError>(!stage.train.empty() || stage.lora.on(),
+                    "{}: {}.train is empty, so nothing would be trained", who, key);
   check<UsageError>(!stage.lr.empty(), "{}: {}.lr is an empty table; give at least one rate", who,
                     key);
   check<UsageError>(!stage.train_on.empty(),
@@ -594,6 +652,12 @@ void check_recipe(const Recipe& r, const std::string& who) {
   for (const DataRecipe& data : r.data)
     check<UsageError>(!data.path.empty(), "{}: data.{}.path is empty", who, data.name);
   if (r.model.from.empty()) check_parts(r, who);
+  for (const StageRecipe& stage : r.stage)
+    check<UsageError>(
+        !stage.lora.on() || r.ema.decay == 0,
+        "{}: ema.decay and the lora of stage {} exclude each other; the running mean is "
+        "over the weights, which adapters leave as they are",
+        who, stage.name);
   for (size_t i = 0; i < r.stage.size(); ++i)
     check_stage(r.stage[i], fmt::format("stage.{}", i), who);
 }

@@ -1,11 +1,13 @@
 #include "vlm/stage.h"
 
+#include <algorithm>
 #include <cmath>
+#include <set>
 
 namespace ocellus {
 namespace {
-// The deviation of a uniform draw over ±1/√width: 0.02 at a width of 768, more in narrow models, which
-// learn shapes several times slower from 0.02.
+// The deviation of a uniform draw over ±1/√width: 0.02 at a width of 768, more in narrow models,
+// which learn shapes several times slower from 0.02.
 double initial_deviation(int64_t width) { return 1 / std::sqrt(3.0 * static_cast<double>(width)); }
 }  // namespace
 
@@ -36,9 +38,10 @@ VlmConfig vlm_config_of(const Recipe& recipe, int64_t vocab_size, int64_t image_
   c.language.num_hidden_layers = l.num_hidden_layers;
   c.language.num_attention_heads = l.num_attention_heads;
   c.language.num_key_value_heads = l.num_key_value_heads;
-  check<UsageError>(l.hidden_size % l.num_attention_heads == 0,
-                    "model.language: hidden_size ({}) must be a multiple of num_attention_heads ({})",
-                    l.hidden_size, l.num_attention_heads);
+  check<UsageError>(
+      l.hidden_size % l.num_attention_heads == 0,
+      "model.language: hidden_size ({}) must be a multiple of num_attention_heads ({})",
+      l.hidden_size, l.num_attention_heads);
   c.language.head_dim = l.hidden_size / l.num_attention_heads;
   c.language.intermediate_size = l.intermediate_size;
   c.language.max_position_embeddings = l.max_position_embeddings;
@@ -54,9 +57,90 @@ VlmConfig vlm_config_of(const Recipe& recipe, int64_t vocab_size, int64_t image_
   return c;
 }
 
-StageSetup begin_stage(Vlm& model, const StageRecipe& stage) {
+namespace {
+
+std::string root_of(const std::string& path) { return path.substr(0, path.find('.')); }
+
+// The largest modules all of whose parameters are chosen, below (and with) `path`. An adapter file
+// holds whole modules, so a module with parameters of its own is chosen whole or not at all.
+void add_whole_modules(const std::vector<std::pair<std::string, Parameter*>>& parameters,
+                       const std::function<bool(const std::string&)>& chosen,
+                       const std::string& path, std::vector<std::string>& modules) {
+  std::set<std::string> parts;
+  int64_t yes = 0, no = 0;
+  for (const auto& [name, parameter] : parameters) {
+    if (!name.starts_with(path + ".")) continue;
+    ++(chosen(name) ? yes : no);
+    const std::string rest = name.substr(path.size() + 1);
+    const size_t dot = rest.find('.');
+    if (dot != std::string::npos) parts.insert(path + "." + rest.substr(0, dot));
+  }
+  if (yes == 0) return;
+  if (no == 0) return modules.push_back(path);
+  for (const auto& [name, parameter] : parameters)
+    check<UsageError>(
+        !chosen(name) || name.substr(0, name.rfind('.')) != path,
+        "train chooses {} but not all of {}; beside adapters, modules are trained whole", name,
+        path);
+  for (const std::string& part : parts) add_whole_modules(parameters, chosen, part, modules);
+}
+
+Adapters begin_adapters(Vlm& model, const StageRecipe& stage, uint64_t seed) {
+  const LoraRecipe& recipe = stage.lora;
+  LoraConfig config;
+  config.rank = recipe.rank;
+  config.alpha = recipe.alpha;
+  config.dropout = recipe.dropout;
+  config.rslora = recipe.rslora;
+  config.dora = recipe.dora;
+  config.init = recipe.init;
+  config.bias = recipe.bias;
+  set_trainable(model, stage.train);  // refuses patterns that match nothing
+  const std::string type = vlm_model_type(model.config());
+  const NameMap names = [type](const std::string& name) { return vlm_module_name(type, name); };
+  std::set<std::string> adapted;  // parts with adapters
+  for (const std::string& path : matching_layers(model, recipe.targets))
+    adapted.insert(root_of(path));
+  const auto parameters = model.parameters();
+  for (const std::string& pattern : recipe.modules_to_save)
+    check<UsageError>(
+        std::any_of(parameters.begin(), parameters.end(),
+                    [&](const auto& entry) { return name_matches(pattern, entry.first); }),
+        "lora.modules_to_save \"{}\" matches nothing", pattern);
+  auto matches = [](const std::vector<std::string>& patterns, const std::string& name) {
+    return std::any_of(patterns.begin(), patterns.end(),
+                       [&](const std::string& pattern) { return name_matches(pattern, name); });
+  };
+  auto chosen = [&](const std::string& name) {
+    return matches(recipe.modules_to_save, name) ||
+           (!adapted.contains(root_of(name)) && matches(stage.train, name));
+  };
+  std::set<std::string> roots;
+  for (const auto& [name, parameter] : parameters) roots.insert(root_of(name));
+  std::vector<std::string> whole;
+  for (const std::string& root : roots) add_whole_modules(parameters, chosen, root, whole);
+  for (const std::string& path : whole) {
+    // The module's name in files: that of one of its parameters, less what follows.
+    const auto inside = std::find_if(parameters.begin(), parameters.end(), [&](const auto& entry) {
+      return entry.first.starts_with(path + ".");
+    });
+    const std::string rest = inside->first.substr(path.size()), name = names(inside->first);
+    config.modules_to_save.push_back(name.substr(0, name.size() - rest.size()));
+  }
+  Adapters adapters = add_lora(model, recipe.targets, config, seed, names);
+  adapters.forget_originals();
+  return adapters;
+}
+
+}  // namespace
+
+StageSetup begin_stage(Vlm& model, const StageRecipe& stage, uint64_t seed) {
   try {
-    set_trainable(model, stage.train);
+    StageSetup setup;
+    if (stage.lora.on())
+      setup.adapters = begin_adapters(model, stage, seed);
+    else
+      set_trainable(model, stage.train);
     model.set_checkpointing(stage.checkpoint_activations);
     std::vector<std::pair<std::string, double>> rates;
     for (const PatternRate& rate : stage.lr) rates.emplace_back(rate.pattern, rate.lr);
@@ -65,7 +149,6 @@ StageSetup begin_stage(Vlm& model, const StageRecipe& stage) {
     config.betas = stage.betas;
     config.eps = stage.eps;
     config.momentum = stage.momentum;
-    StageSetup setup;
     setup.optimizer =
         std::make_unique<Optimizer>(config, group_parameters(model, rates, stage.weight_decay));
     auto steps_of = [&](double share) {

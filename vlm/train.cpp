@@ -63,6 +63,8 @@ class Trainer {
   void resume_from(const FoundCheckpoint& found);
   void load_state(const std::string& folder);
   void enter_stage(size_t stage);
+  void save_base(size_t stage);
+  void end_stage();
   bool run_stage(size_t stage);
   StepStats step(Batches& batches);
   void forward_backward(const Batch& batch, int64_t targets, StepStats& stats);
@@ -145,12 +147,30 @@ void Trainer::prepare() {
 // Freezing, optimizer, schedule and image size of a stage. Optimizer state starts afresh.
 void Trainer::enter_stage(size_t index) {
   stage_ = index;
-  setup_ = begin_stage(*model_, stage());
+  if (setup_.adapters) setup_.adapters->remove();
+  setup_ = {};
+  setup_ = begin_stage(*model_, stage(), static_cast<uint64_t>(recipe_.seed) + index);
   const int64_t size = stage().image_size > 0 ? stage().image_size : model_->config().vision.image_size;
   if (size != processor_.size) {
     processor_.size = size;
     chat_ = std::make_unique<ChatTemplate>(chat_->tokenizer(), model_->tokens_per_image(size));
   }
+}
+
+// What the adapters of the stage will belong on, as a model folder of its own.
+void Trainer::save_base(size_t index) {
+  if (recipe_.stage[index].lora.on())
+    save_model_folder(options_.out + "/base", *model_, *chat_, processor_);
+}
+
+// Adapters are written, then folded into the weights: the next stage and the final model have them.
+void Trainer::end_stage() {
+  if (!setup_.adapters) return;
+  setup_.adapters->set_base_model(std::filesystem::absolute(options_.out + "/base").lexically_normal());
+  setup_.adapters->save(options_.out + "/adapter");
+  setup_.optimizer.reset();
+  setup_.adapters->merge();
+  setup_.adapters.reset();
 }
 
 void Trainer::resume_from(const FoundCheckpoint& found) {
@@ -459,11 +479,10 @@ TrainResult Trainer::run() {
   size_t first = 0;
   while (first < recipe_.stage.size() && recipe_.stage[first].skip) ++first;
   check<UsageError>(first < recipe_.stage.size(), "train: the recipe has no stage to run");
+  if (options_.resume) found = find_newest_valid(options_.out);
+  if (!found || found->folder.empty()) save_base(first);
   enter_stage(first);
-  if (options_.resume) {
-    found = find_newest_valid(options_.out);
-    resume_from(*found);
-  }
+  if (found) resume_from(*found);
   const int64_t resumed = global_step_ > 0 ? global_step_ : -1;
   log_ = std::make_unique<RunLog>(options_.out + "/log.jsonl", resumed);
   if (recipe_.log.tensorboard) events_ = std::make_unique<EventWriter>(options_.out, resumed);
@@ -480,9 +499,11 @@ TrainResult Trainer::run() {
     const size_t current = stage_;
     finished = run_stage(current);
     if (!finished || stage_ != current) continue;
+    end_stage();
     size_t next = current + 1;
     while (next < recipe_.stage.size() && recipe_.stage[next].skip) ++next;
     if (next == recipe_.stage.size()) break;
+    save_base(next);
     enter_stage(next);
     stage_step_ = 0;
   }

@@ -57,27 +57,38 @@ std::string vlm_model_type(const VlmConfig& c) {
 
 namespace {
 
-// Prefix of a parameter's name here → prefix in files, by model type. The first match counts.
+// Prefix of a parameter's name here → prefix in files, and in the module tree of transformers where that
+// is another; by model type. The first match counts.
 struct NameRule {
-  const char *model_type, *here, *file;
+  const char *model_type, *here, *file, *module = nullptr;
 };
 constexpr NameRule kNameRules[] = {
     {"idefics3", "vision.", "model.vision_model."},
     {"idefics3", "connector.", "model.connector."},
     {"idefics3", "language.model.", "model.text_model."},
     {"idefics3", "language.lm_head.", "lm_head."},
-    {"llava", "vision.", "vision_tower."},
-    {"llava", "connector.", "multi_modal_projector."},
-    {"llava", "language.", "language_model."},
+    {"llava", "vision.", "vision_tower.", "model.vision_tower."},
+    {"llava", "connector.", "multi_modal_projector.", "model.multi_modal_projector."},
+    {"llava", "language.model.", "language_model.model.", "model.language_model."},
+    {"llava", "language.lm_head.", "language_model.lm_head.", "lm_head."},
 };
+
+std::string renamed(const std::string& model_type, const std::string& name, bool in_files) {
+  for (const NameRule& rule : kNameRules)
+    if (model_type == rule.model_type && name.starts_with(rule.here))
+      return (in_files || !rule.module ? rule.file : rule.module) +
+             name.substr(std::string(rule.here).size());
+  return name;
+}
 
 }  // namespace
 
 std::string vlm_file_name(const std::string& model_type, const std::string& name) {
-  for (const NameRule& rule : kNameRules)
-    if (model_type == rule.model_type && name.starts_with(rule.here))
-      return rule.file + name.substr(std::string(rule.here).size());
-  return name;
+  return renamed(model_type, name, true);
+}
+
+std::string vlm_module_name(const std::string& model_type, const std::string& name) {
+  return renamed(model_type, name, false);
 }
 
 std::string vlm_config_json(const VlmConfig& c) {

@@ -60,6 +60,9 @@ std::string vlm_model_type(const VlmConfig& config);
 /// The name of a parameter in files of that model type ("vision.encoder…" → "model.vision_model.encoder…").
 std::string vlm_file_name(const std::string& model_type, const std::string& name);
 
+/// The name of a parameter in the module tree of transformers, by which adapter files go.
+std::string vlm_module_name(const std::string& model_type, const std::string& name);
+
 /// config.json of a model folder, and back. FormatError for a model type this cannot hold.
 std::string vlm_config_json(const VlmConfig& config);
 VlmConfig read_vlm_config(const std::string& folder);
