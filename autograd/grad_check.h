@@ -14,7 +14,7 @@ struct CheckOutcome {
   std::string detail;  // measured error, or what went wrong
 };
 
-/// The names: coverage gradient fan-out reference precision layout bounds repeat saved.
+/// The names: coverage gradient fan-out reference precision lanes layout bounds repeat saved.
 const std::vector<std::string>& check_names();
 
 /// Runs one check over the samples of `op`; `seed` varies inputs and cotangents.

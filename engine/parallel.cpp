@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/check.h"
+#include "engine/loop_watch.h"
 
 namespace ocellus {
 namespace {
@@ -262,6 +263,7 @@ bool in_parallel() { return inside_loop; }
 namespace detail {
 
 void run_parallel(int64_t count, int64_t grain, ParallelBody call, void* body) {
+  LoopWatch::note();
   check<UsageError>(grain > 0, "parallel_for: grain must be at least 1, got {}", grain);
   if (!inside_loop && Pool::instance().threads() > 1 &&
       Pool::instance().run(count, grain, call, body))

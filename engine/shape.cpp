@@ -71,7 +71,7 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
   const int shift = longer.rank() - shorter.rank();
   for (int i = 0; i < shorter.rank(); ++i) {
     const int64_t x = longer[i + shift], y = shorter[i];
-    check<ShapeError>(x == y || x == 1 || y == 1, "{}: shapes {} and {} do not broadcast", op,
+    check<ShapeError>(x == y || x == 1 || y == 1, "{}: b must broadcast with a {}, got {}", op,
                       to_string(a), to_string(b));
     out[i + shift] = x == 1 ? y : x;
   }

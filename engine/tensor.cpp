@@ -104,8 +104,9 @@ Shape resolve_shape(const Shape& wanted, const Tensor& x) {
   if (free >= 0 && known > 0) shape[free] = x.numel() / known;
   bool valid = true;
   for (int64_t d : shape) valid = valid && d >= 0;
-  check<ShapeError>(valid && shape.numel() == x.numel(), "reshape: {} elements of {} do not fit {}",
-                    x.numel(), to_string(x.shape()), to_string(wanted));
+  check<ShapeError>(valid && shape.numel() == x.numel(),
+                    "reshape: shape must have the {} elements of x {}, got {}", x.numel(),
+                    to_string(x.shape()), to_string(wanted));
   return shape;
 }
 }  // namespace
@@ -146,15 +147,19 @@ Tensor Tensor::transposed(int a, int b) const {
 
 Tensor Tensor::sliced(int dim, int64_t begin, int64_t end) const {
   dim = normalize_dim("slice", dim, rank());
-  check<ShapeError>(0 <= begin && begin <= end && end <= shape_[dim],
-                    "slice: [{}, {}) is outside of dimension {} of {}", begin, end, dim,
-                    to_string(shape_));
+  check<ShapeError>(
+      0 <= begin && begin <= end && end <= shape_[dim],
+      "slice: begin and end must be in [0, {}] (dimension {} of x {}) and in order, got {} and {}",
+      shape_[dim], dim, to_string(shape_), begin, end);
   return as_strided(shape_.with(dim, end - begin), strides_, offset_ + begin * strides_[dim]);
 }
 
 Tensor Tensor::broadcast_to(const Shape& shape) const {
-  check<ShapeError>(broadcast_shapes("broadcast_to", shape_, shape) == shape,
-                    "broadcast_to: {} cannot become {}", to_string(shape_), to_string(shape));
+  bool fits = rank() <= shape.rank();
+  for (int i = 0; fits && i < rank(); ++i)
+    fits = shape_[i] == 1 || shape_[i] == shape[i + shape.rank() - rank()];
+  check<ShapeError>(fits, "broadcast_to: shape must be a broadcast of x {}, got {}",
+                    to_string(shape_), to_string(shape));
   Strides strides(Dims::filled(shape.rank(), 0));
   const int shift = shape.rank() - rank();
   for (int i = 0; i < rank(); ++i)

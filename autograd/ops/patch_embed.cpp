@@ -49,11 +49,13 @@ static const OpDef kPatchEmbed{.name = "patch_embed",
 Variable patch_embed(const Variable& pixels_in, const Variable& weight_in,
                      const Variable& bias_in) {
   auto [pixels, weight, bias] = autocast(kPatchEmbed, pixels_in, weight_in, bias_in);
+  check<ShapeError>(pixels.rank() == 4, "patch_embed: pixels must be [B, 3, H, W], got {}",
+                    pixels.value().describe());
   check<ShapeError>(
-      pixels.rank() == 4 && weight.rank() == 4 && weight.dim(1) == pixels.dim(1) &&
-          weight.dim(2) == weight.dim(3) && weight.dim(2) > 0,
+      weight.rank() == 4 && weight.dim(1) == pixels.dim(1) && weight.dim(2) == weight.dim(3) &&
+          weight.dim(2) > 0,
       "patch_embed: weight must be [C, {}, P, P] (channels of the pixels), got {}; pixels are {}",
-      pixels.rank() == 4 ? pixels.dim(1) : 3, to_string(weight.shape()), pixels.value().describe());
+      pixels.dim(1), to_string(weight.shape()), pixels.value().describe());
   const int64_t dim = weight.dim(0), patch = weight.dim(2), size = weight.dim(1) * patch * patch;
   check<ShapeError>(pixels.dim(2) >= patch && pixels.dim(3) >= patch,
                     "patch_embed: pixels must be at least {0}x{0}, got {1}", patch,

@@ -122,6 +122,10 @@ static const OpDef kMeanLast{.name = "mean_last",
                              .composite = true};
 
 /// mean_last — mean over the last dimension, kept as 1. Made of mean.
-Variable mean_last(const Variable& x) { return mean(x, {-1}, true); }
+Variable mean_last(const Variable& x) {
+  check<ShapeError>(x.rank() > 0, "mean_last: x must have a last dimension, got {}",
+                    x.value().describe());
+  return mean(x, {-1}, true);
+}
 
 }  // namespace ocellus

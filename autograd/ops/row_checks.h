@@ -1,4 +1,4 @@
-// Validation that the row ops share.
+// Validation that ops share.
 #pragma once
 #include "engine/check.h"
 #include "engine/tensor.h"
@@ -20,6 +20,15 @@ inline void check_row_parameter(const char* op, const char* name, const Tensor& 
                     x.dim(-1), to_string(parameter.shape()), x.describe());
   check<DTypeError>(parameter.dtype() == x.dtype(), "{}: {} must be {} as x is, got {}", op, name,
                     dtype_name(x.dtype()), dtype_name(parameter.dtype()));
+}
+
+/// Whether a tensor of shape x can be seen as one of `shape`.
+inline bool broadcasts_to(const Shape& x, const Shape& shape) {
+  const int shift = shape.rank() - x.rank();
+  if (shift < 0) return false;
+  for (int i = 0; i < x.rank(); ++i)
+    if (x[i] != 1 && x[i] != shape[i + shift]) return false;
+  return true;
 }
 
 }  // namespace ocellus

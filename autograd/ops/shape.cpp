@@ -5,6 +5,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/ops.h"
+#include "autograd/ops/row_checks.h"
 #include "autograd/tape.h"
 #include "engine/kernels/copy.h"
 #include "engine/kernels/elementwise.h"
@@ -272,8 +273,9 @@ static const OpDef kExpand{
 /// expand — x broadcast to `shape` (a view with strides of 0); the tape sums dy down. Saves
 /// nothing.
 Variable expand(const Variable& x, const Shape& shape) {
-  check<ShapeError>(broadcast_shapes("expand", x.shape(), shape) == shape,
-                    "expand: {} cannot become {}", to_string(x.shape()), to_string(shape));
+  check<ShapeError>(broadcasts_to(x.shape(), shape),
+                    "expand: shape must be a broadcast of x {}, got {}", to_string(x.shape()),
+                    to_string(shape));
   return record(kExpand, {x}, x.value().broadcast_to(shape),
                 [](const Tensor& dy, Needs) { return Tensors{dy}; });
 }

@@ -2,6 +2,7 @@
 // tree. The order of operations depends on the row's length only. The inner loop runs over lanes,
 // which g++ turns into vector instructions.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -9,6 +10,30 @@
 namespace ocellus {
 
 inline constexpr int kLanes = 32;
+
+/// SingleLane — while it lives, rows are reduced element by element instead, on every thread: the suite
+/// compares the two, and counts the rows so that it knows of something to compare.
+class SingleLane {
+ public:
+  SingleLane() { on_.store(true); }
+  ~SingleLane() { on_.store(false); }
+  SingleLane(const SingleLane&) = delete;
+  /// Rows reduced since construction.
+  int64_t rows() const { return rows_.load() - rows_before_; }
+
+  /// Asked by every reduction; counts those that it changes.
+  static bool on() {
+    if (!on_.load(std::memory_order_relaxed)) [[likely]]
+      return false;
+    rows_.fetch_add(1, std::memory_order_relaxed);
+    return true;
+  }
+
+ private:
+  inline static std::atomic<bool> on_{false};
+  inline static std::atomic<int64_t> rows_{0};
+  int64_t rows_before_ = rows_.load();
+};
 
 template <int kCount, class Monoid>
 inline Monoid merge_lanes(Monoid (&lane)[kCount]) {
@@ -20,6 +45,11 @@ inline Monoid merge_lanes(Monoid (&lane)[kCount]) {
 /// reduce_row<Sum<float>>(n, load) — the monoid of load(0) … load(n - 1).
 template <class Monoid, int kCount = kLanes, class Load>
 inline Monoid reduce_row(int64_t n, Load&& load) {
+  if (kCount > 1 && SingleLane::on()) [[unlikely]] {
+    Monoid one;
+    for (int64_t i = 0; i < n; ++i) one.push(load(i));
+    return one;
+  }
   Monoid lane[kCount];
   int64_t i = 0;
   for (; i + kCount <= n; i += kCount) {
@@ -52,6 +82,11 @@ template <class A, class Load, class Combine>
 inline A reduce_row_in_vectors(int64_t n, A start, Load&& load, Combine&& combine) {
   using V = typename LaneVector<A>::type;
   constexpr int kWidth = sizeof(V) / sizeof(A), kVectors = kLanes / kWidth;
+  if (SingleLane::on()) [[unlikely]] {
+    A one = start;
+    for (int64_t i = 0; i < n; ++i) one = combine(one, load.template operator()<A>(i));
+    return one;
+  }
   V lane[kVectors];
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) lane[v] = V{} + start;
