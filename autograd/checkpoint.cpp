@@ -49,6 +49,10 @@ static const OpDef kCheckpoint{.name = "checkpoint",
                                             [](Rng& r) {
                                               return sample(r, {4, 8}, 0.25f);
                                             }},
+                                           {"large",
+                                            [](Rng& r) {
+                                              return sample(r, {131, 139}, 0);
+                                            }},
                                            {"odd", [](Rng& r) { return sample(r, {7}, 0); }}}};
 
 Variables checkpoint(const std::function<Variables(const Variables&)>& fn,

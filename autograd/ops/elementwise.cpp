@@ -15,7 +15,8 @@ Samples unary_samples(Variable (*op)(const Variable&)) {
   };
   return {{"matrix", [make](Rng& r) { return make(r, {4, 8}); }},
           {"odd vector", [make](Rng& r) { return make(r, {37}); }},
-          {"odd three dimensions", [make](Rng& r) { return make(r, {3, 1, 5}); }}};
+          {"odd three dimensions", [make](Rng& r) { return make(r, {3, 1, 5}); }},
+          {"large", [make](Rng& r) { return make(r, {131, 139}); }}};
 }
 
 template <class Functor>
@@ -27,7 +28,8 @@ Samples binary_samples(Variable (*op)(const Variable&, const Variable&)) {
   return {{"equal shapes", [make](Rng& r) { return make(r, {4, 8}, {4, 8}); }},
           {"odd row over rows", [make](Rng& r) { return make(r, {3, 7}, {7}); }},
           {"odd both broadcast", [make](Rng& r) { return make(r, {3, 1, 5}, {2, 1}); }},
-          {"number", [make](Rng& r) { return make(r, {}, {2, 3}); }}};
+          {"number", [make](Rng& r) { return make(r, {}, {2, 3}); }},
+          {"large rows", [make](Rng& r) { return make(r, {131, 139}, {139}); }}};
 }
 
 template <class Functor>
@@ -109,7 +111,8 @@ static const OpDef kCast{
     .inputs = {{"x"}},
     .precision = Precision::kFollow,
     .samples = {{"to f64", [](Rng& r) { return cast_sample(r, {3, 8}, DType::kF64); }},
-                {"odd to f64", [](Rng& r) { return cast_sample(r, {37}, DType::kF64); }}}};
+                {"odd to f64", [](Rng& r) { return cast_sample(r, {37}, DType::kF64); }},
+                {"large", [](Rng& r) { return cast_sample(r, {131, 139}, DType::kF64); }}}};
 
 /// cast — y = x in another element type; dx = dy in x's type. Saves nothing.
 Variable cast(const Variable& x, DType dtype) {

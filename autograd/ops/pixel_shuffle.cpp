@@ -41,6 +41,10 @@ static const OpDef kPixelShuffle{.name = "pixel_shuffle",
                                               [](Rng& r) {
                                                 return sample(r, {2, 16, 3}, 4, 4, 2);
                                               }},
+                                             {"large",
+                                              [](Rng& r) {
+                                                return sample(r, {4, 64, 72}, 8, 8, 2);
+                                              }},
                                              {"odd factor 3, not square", [](Rng& r) {
                                                 return sample(r, {1, 18, 5}, 3, 6, 3);
                                               }}}};

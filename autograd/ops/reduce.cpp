@@ -118,6 +118,10 @@ static const OpDef kMeanLast{.name = "mean_last",
                                          {"odd row",
                                           [](Rng& r) {
                                             return mean_last_sample(r, {2, 1, 7});
+                                          }},
+                                         {"large",
+                                          [](Rng& r) {
+                                            return mean_last_sample(r, {300, 70});
                                           }}},
                              .composite = true};
 

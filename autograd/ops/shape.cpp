@@ -186,6 +186,10 @@ static const OpDef kConcat{
                  [](Rng& r) {
                    return concat_sample(r, {{2, 4}, {3, 4}}, 0);
                  }},
+                {"large",
+                 [](Rng& r) {
+                   return concat_sample(r, {{130, 140}, {131, 140}}, 0);
+                 }},
                 {"odd middle", [](Rng& r) {
                    return concat_sample(r, {{2, 1, 3}, {2, 2, 3}, {2, 1, 3}}, 1);
                  }}}};
@@ -240,6 +244,10 @@ static const OpDef kPad{
     .samples = {{"zeros",
                  [](Rng& r) {
                    return sample_of(r, {3, 4}, [](auto& x) { return pad(x, 0, 1, 2); });
+                 }},
+                {"large",
+                 [](Rng& r) {
+                   return sample_of(r, {131, 139}, [](auto& x) { return pad(x, 1, 2, 1); });
                  }},
                 {"odd with a value", [](Rng& r) {
                    return sample_of(r, {2, 5}, [](auto& x) { return pad(x, -1, 0, 3, 7.5); });

@@ -15,8 +15,8 @@ std::vector<int64_t> checked_ids(const Tensor& ids, int64_t rows) {
   for (size_t i = 0; i < list.size(); ++i)
     check<ShapeError>(
         0 <= list[i] && list[i] < rows,
-        "embedding: ids[{}] is {}, must be in [0, {}) (the rows of weight); ids is {}", i, list[i],
-        rows, to_string(ids.shape()));
+        "embedding: ids[{}] must be in [0, {}) (the rows of weight), got {}; ids is {}", i, rows,
+        list[i], to_string(ids.shape()));
   return list;
 }
 

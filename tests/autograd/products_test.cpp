@@ -107,10 +107,10 @@ TEST_CASE("embedding: ids outside of the table are named with their place") {
   };
   CHECK(error_of([&] {
           embedding(weight, ids({0, 3, 4}));
-        }) == "embedding: ids[2] is 4, must be in [0, 4) (the rows of weight); ids is [3]");
+        }) == "embedding: ids[2] must be in [0, 4) (the rows of weight), got 4; ids is [3]");
   CHECK(error_of([&] {
           embedding(weight, ids({0, -1}));
-        }) == "embedding: ids[1] is -1, must be in [0, 4) (the rows of weight); ids is [2]");
+        }) == "embedding: ids[1] must be in [0, 4) (the rows of weight), got -1; ids is [2]");
   CHECK(error_of([&] { embedding(weight, numbers({2}, 1)); }) ==
         "embedding: ids must be i32 or i64, got f32");
   CHECK(error_of([&] { embedding(Variable(numbers({4}, 1)), ids({0})); }) ==

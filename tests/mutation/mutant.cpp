@@ -18,7 +18,7 @@ int from_environment() {
 }
 
 // Sites that are mutated, and of them those reached; printed at exit: "live 1 2 3", "reached 1 3".
-constexpr size_t kMost = 16384;
+constexpr size_t kMost = 65536;
 struct Record {
   std::array<std::atomic<bool>, kMost> live{}, reached{};
   ~Record() {

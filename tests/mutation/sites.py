@@ -12,7 +12,7 @@ TOKEN = re.compile(
       |(?P<number>(?:0x[0-9a-fA-F.]+(?:p[+-]?\d+)?|\d[\d']*\.?\d*(?:[eE][+-]?\d+)?|\.\d+)[uUlLfF]*)
       |(?P<name>[A-Za-z_]\w*)
       |(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')
-      |(?P<op>->|\+\+|--|\+=|-=|\*=|/=|%=|&=|\|=|<=|==|!=|&&|\|\||::|\.\.\.|.)""",
+      |(?P<op>->|\+\+|--|\+=|-=|\*=|/=|%=|&=|\|=|<=|>=|==|!=|&&|\|\||::|\.\.\.|.)""",
     re.X | re.S | re.M)
 
 OPENS, CLOSES = "([{", ")]}"
@@ -198,7 +198,7 @@ class Node:
 
 
 class Parser:
-    LEVELS = (("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<="), ("+", "-"), ("*", "/", "%"))
+    LEVELS = (("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("+", "-"), ("*", "/", "%"))
 
     def __init__(self, source, begin, end):
         self.s, self.i, self.end = source, begin, end
@@ -223,7 +223,7 @@ class Parser:
         begin, first = self.i, self.binary(level + 1)
         parts, operators = [first], []
         while self.text() in self.LEVELS[level] and self.text():
-            if self.text() in "<>" and self.s.at(self.i + 1) in ("<", ">", "="):
+            if self.text() in ("<", ">") and self.s.at(self.i + 1) in ("<", ">", "="):
                 break
             operators.append(self.text())
             self.i += 1
@@ -305,6 +305,7 @@ class Parser:
 
 # ---- sites ---------------------------------------------------------------------------------------
 
+PER_FILE = 512  # sites that a file may have
 TERM, FACTOR, STATEMENT = "term", "factor", "statement"
 KINDS = {TERM: ("sign", "factor", "dropped term"), FACTOR: ("dropped factor",), STATEMENT: ("dropped statement",)}
 INTEGERS = {"int64_t", "size_t", "int", "bool", "uint32_t", "int32_t", "uint64_t", "Shape", "Strides", "DType", "char"}
@@ -329,7 +330,7 @@ class Sites:
     """All sites of the functions given, each token range once."""
 
     def __init__(self):
-        self.list, self.by_range, self.last = [], {}, 0
+        self.list, self.by_range, self.first_of = [], {}, {}
 
     def add(self, source, begin, end, kind):
         code = source.code(begin, end)
@@ -337,8 +338,11 @@ class Sites:
             return
         key = (source.path, begin, end, kind == STATEMENT)
         if key not in self.by_range:
-            self.last += 1
-            self.by_range[key] = Site(self.last, source, set(), begin, end)
+            # A file's numbers do not depend on other files: what is compiled stays compiled.
+            self.first_of.setdefault(source.path, (len(self.first_of) + 1) * PER_FILE)
+            number = self.first_of[source.path]
+            self.first_of[source.path] += 1
+            self.by_range[key] = Site(number, source, set(), begin, end)
             self.list.append(self.by_range[key])
         self.by_range[key].kinds.add(kind)
 

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "autograd/grad_check.h"
+#include "autograd/tape.h"
 #include "cuda/pending.h"
 #include "tools/ocellus/command.h"
 #include "tools/ocellus/embedded_sources.h"
@@ -30,9 +31,10 @@ bool has_reference(const OpDef& op) {
   });
 }
 
-// The `///` block above "NAME(" or "/// NAME — …" in the sources that define ops.
+// The longest `///` block that begins "/// NAME — …" in the sources that define ops; its place too.
 std::string documentation(const std::string& name, std::string& place) {
   const std::string head = "/// " + name + " \u2014";
+  std::string longest;
   for (const EmbeddedSource& source : embedded_sources()) {
     std::istringstream lines(source.text);
     std::string line, block;
@@ -41,28 +43,92 @@ std::string documentation(const std::string& name, std::string& place) {
       ++number;
       const size_t at = line.find(head);
       if (at == std::string::npos || line.find_first_not_of(' ') != at) continue;
-      if (place.empty()) place = fmt::format("{}:{}", source.path, number);
+      const int begin = number;
       do {
         const size_t text = line.find("/// ");
         block += "  " + (text == std::string::npos ? "" : line.substr(text + 4)) + "\n";
         ++number;
       } while (std::getline(lines, line) && line.find("///") != std::string::npos);
-      return block;
+      if (block.size() <= longest.size()) break;
+      longest = block;
+      place = fmt::format("{}:{}", source.path, begin);
+      break;
     }
   }
-  return "";
+  return longest;
 }
 
-// Files that carry the op's name: what a reader opens.
+// Where the op is defined and described, and the kernels whose headers its file includes: what a reader opens.
 std::vector<std::string> files_of(const OpDef& op) {
-  std::set<std::string> files;
+  std::set<std::string> files, kernels;
   const std::string defined = op.where.file_name();
-  for (const EmbeddedSource& source : embedded_sources())
+  for (const EmbeddedSource& source : embedded_sources()) {
+    // A line of a .def list is expanded in elementwise.cpp.
+    const bool listed = defined.ends_with(".def") && source.path == std::string("autograd/ops/elementwise.cpp");
     if (defined.ends_with(source.path)) files.insert(fmt::format("{}:{}", source.path, op.where.line()));
+    if (listed) files.insert(source.path);
+    if (!listed && !defined.ends_with(source.path)) continue;
+    const std::string text = source.text, head = "#include \"engine/kernels/";
+    for (size_t at = text.find(head); at != std::string::npos; at = text.find(head, at + 1)) {
+      const size_t begin = at + head.size();
+      kernels.insert(text.substr(begin, text.find(".h\"", begin) - begin));
+    }
+  }
+  for (const EmbeddedSource& source : embedded_sources())
+    for (const std::string& kernel : kernels)
+      if (source.path == "engine/kernels/" + kernel + ".h" || source.path == "engine/cpu/" + kernel + ".cpp" ||
+          source.path == "cuda/kernels/" + kernel + ".cu")
+        files.insert(source.path);
   std::string place;
   documentation(op.name, place);
   if (!place.empty()) files.insert(place);
   return {files.begin(), files.end()};
+}
+
+// What a sample shows: shapes, the ops of its nodes, and what they hold for backward.
+struct Seen {
+  std::string shapes;
+  std::vector<std::string> nodes, saved;
+};
+
+std::string input_name(const OpDef& op, size_t i) {
+  std::string name = op.inputs[std::min(i, op.inputs.size() - 1)].name;
+  if (const size_t dots = name.find("\u2026"); dots != std::string::npos)
+    name.replace(dots, std::string::npos, std::to_string(i - (op.inputs.size() - 1)));
+  return name;
+}
+
+Seen run_sample(const OpDef& op, const NamedSample& named) {
+  Rng rng(1);
+  const Sample sample = named.make(rng);
+  Seen seen;
+  Tape tape;
+  Variables leaves;
+  for (size_t i = 0; i < sample.inputs.size(); ++i) {
+    const Tensor& x = sample.inputs[i];
+    const bool trained = x.defined() && is_floating(x.dtype()) &&
+                         !op.inputs[std::min(i, op.inputs.size() - 1)].not_differentiable;
+    leaves.push_back(trained ? leaf(x) : constant(x));
+    seen.shapes += (i ? ", " : "") + input_name(op, i) + " " + to_string(x.shape());
+  }
+  const Variables ys = sample.run(leaves);
+  seen.shapes += " \u2192";
+  for (const Variable& y : ys) seen.shapes += " " + to_string(y.shape());
+  std::set<std::string> saved;
+  for (const auto& storage : tape.saved_storages()) {
+    std::string name = "more";
+    for (size_t i = 0; i < sample.inputs.size(); ++i)
+      if (sample.inputs[i].defined() && sample.inputs[i].storage() == storage) name = input_name(op, i);
+    for (const Variable& y : ys)
+      if (name == "more" && y.value().storage() == storage) name = "the output";
+    saved.insert(name == "more" ? fmt::format("\u2026 and {} B of its own", storage->memory.bytes()) : name);
+  }
+  seen.saved = {saved.begin(), saved.end()};
+  std::istringstream report(tape.report());
+  std::string line;
+  std::getline(report, line);  // the heading
+  while (std::getline(report, line)) seen.nodes.push_back(line.substr(0, line.find(' ')));
+  return seen;
 }
 
 nlohmann::json describe(const OpDef& op) {
@@ -80,9 +146,37 @@ nlohmann::json describe(const OpDef& op) {
           {"cuda", cuda_pending(op.name) ? "no CUDA kernel yet" : "kernel"},
           {"precision", precision_name(op.precision)},
           {"composite", op.composite},
+          {"made_of", op.composite ? run_sample(op, *op.samples.begin()).nodes : std::vector<std::string>()},
+          {"saves", run_sample(op, *op.samples.begin()).saved},
           {"reference", has_reference(op)},
           {"samples", samples},
           {"files", files_of(op)}};
+}
+
+// One line an op and its failures; all of them.
+int print_all_checks(uint64_t seed, bool json) {
+  int passed = 0, failed = 0;
+  nlohmann::json rows = nlohmann::json::array();
+  for_each_op([&](const OpDef& op) {
+    int good = 0, bad = 0;
+    std::string failures;
+    for (const CheckOutcome& outcome : check_op(op, seed)) {
+      ++(outcome.passed ? good : bad);
+      if (!outcome.passed)
+        failures += fmt::format("  {:<10} {:<24} FAILED  {}\n", outcome.check, outcome.sample, outcome.detail);
+    }
+    passed += good;
+    failed += bad;
+    if (json)
+      rows.push_back({{"name", op.name}, {"passed", good}, {"failed", bad}});
+    else
+      fmt::print("{:<24} {:>3} passed, {} failed\n{}", op.name, good, bad, failures);
+  });
+  if (json)
+    fmt::print("{}\n", nlohmann::json({{"passed", passed}, {"failed", failed}, {"ops", rows}}).dump());
+  else
+    fmt::print("{} passed, {} failed\n", passed, failed);
+  return failed ? 1 : 0;
 }
 
 int print_checks(const OpDef& op, uint64_t seed, bool json) {
@@ -114,13 +208,18 @@ void print_page(const OpDef& op) {
   fmt::print("  precision  {}\n  devices    cpu{}\n  reference  {}\n", precision_name(op.precision),
              cuda_pending(op.name) ? " (no CUDA kernel yet)" : ", cuda",
              page["reference"].get<bool>() ? "plain ops" : op.composite ? "composite" : "none");
-  for (const NamedSample& sample : op.samples) fmt::print("  sample     {}\n", sample.name);
+  for (const nlohmann::json& part : page["made_of"]) fmt::print("  made of    {}\n", part.get<std::string>());
+  std::string saves;
+  for (const nlohmann::json& saved : page["saves"]) saves += (saves.empty() ? "" : ", ") + saved.get<std::string>();
+  fmt::print("  saves      {}\n", saves.empty() ? "nothing" : saves);
+  for (const NamedSample& sample : op.samples)
+    fmt::print("  sample     {}: {}\n", sample.name, run_sample(op, sample).shapes);
   for (const nlohmann::json& file : page["files"]) fmt::print("  see        {}\n", file.get<std::string>());
 }
 
 int run(const Arguments& a) {
   if (a.name.empty()) {
-    check<UsageError>(!a.check, "ops: --check needs the name of an op");
+    if (a.check) return print_all_checks(static_cast<uint64_t>(a.seed), a.json);
     nlohmann::json list = nlohmann::json::array();
     int count = 0;
     if (!a.json)
@@ -162,7 +261,7 @@ const RegisterCommand kOps({"ops", "the table of ops, the page of one, its check
                             [](Options& options) -> std::function<int()> {
                               auto a = std::make_shared<Arguments>();
                               options.positional("name", a->name, "an op", false);
-                              options.flag("--check", a->check, "run the checks of that op");
+                              options.flag("--check", a->check, "run the checks of that op, or of all");
                               options.seed(a->seed);
                               options.json(a->json);
                               return [a] { return run(*a); };
