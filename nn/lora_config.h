@@ -27,17 +27,17 @@ struct LoraConfig {
   bool lora_bias = false;        // a bias behind B
   std::string bias = "none";     // biases of the base that are trained too: none | all | lora_only
   std::string init = "default";  // init_lora_weights: default (true) | random (false) | gaussian
-  ModuleChoice targets;          // target_modules
-  ModuleChoice exclude;          // exclude_modules
-  std::vector<std::string> modules_to_save;  // endings of modules that are trained in full
-  std::vector<int64_t> layers_to_transform;
-  std::vector<std::string> layers_pattern;
-  std::vector<std::pair<std::string, int64_t>>
-      rank_pattern;  // by ending or expression, first match
-  std::vector<std::pair<std::string, double>> alpha_pattern;
+  ModuleChoice targets = {};     // target_modules
+  ModuleChoice exclude = {};     // exclude_modules
+  std::vector<std::string> modules_to_save = {};  // endings of modules that are trained in full
+  std::vector<int64_t> layers_to_transform = {};
+  std::vector<std::string> layers_pattern = {};
+  std::vector<std::pair<std::string, int64_t>> rank_pattern =
+      {};  // by ending or expression, first match
+  std::vector<std::pair<std::string, double>> alpha_pattern = {};
   bool fan_in_fan_out = false;  // written for transposed weights; the layer itself says what it is
-  std::string task_type;        // "CAUSAL_LM"
-  std::string base_model;       // base_model_name_or_path
+  std::string task_type = {};   // "CAUSAL_LM"
+  std::string base_model = {};  // base_model_name_or_path
 };
 
 /// parse_lora_config — the text of adapter_config.json. FormatError naming `who` and the key for

@@ -207,6 +207,8 @@ TEST_CASE("safetensors: small floats and integers have their values") {
         V{1, -1, 448, std::ldexp(1.0, -9), std::ldexp(1.0, -6)});
   CHECK(std::isnan(values_of("F8_E4M3", 1, "\x7f")[0]));
   CHECK(values_of("F8_E5M2", 4, std::string("\x3c\xbc\x7b\x7c", 4)) == V{1, -1, 57344, INFINITY});
+  CHECK(values_of("F8_E8M0", 3, std::string("\x7f\x80\x00", 3)) == V{1, 2, std::ldexp(1.0, -127)});
+  CHECK(std::isnan(values_of("F8_E8M0", 1, "\xff")[0]));
   CHECK(std::signbit(values_of("F16", 1, std::string("\x00\x80", 2))[0]));
   CHECK(values_of("I8", 2, "\x80\x7f") == V{-128, 127});
   CHECK(values_of("I16", 1, std::string("\x00\x80", 2)) == V{-32768});
@@ -254,6 +256,67 @@ TEST_CASE("safetensors: a folder with an index is read across its shards") {
   CHECK_CONTAINS(message(), "must be a file name");
   spill(folder.path / "model.safetensors.index.json", "{}");
   CHECK_CONTAINS(message(), "needs an object \"weight_map\"");
+}
+
+TEST_CASE("safetensors: a model is written in shards with an index, and reads as one") {
+  TemporaryFolder folder;
+  const auto tensors = small_tensors();  // 24, 8, 12 and 12 bytes
+  save_model_tensors(folder.path, tensors, 24);
+  const auto index = nlohmann::json::parse(slurp(folder.path / "model.safetensors.index.json"));
+  CHECK(index["metadata"]["total_size"] == 56);
+  CHECK(index["weight_map"]["proj.weight"] == "model-00001-of-00003.safetensors");
+  CHECK(index["weight_map"]["norm.weight"] == "model-00002-of-00003.safetensors");
+  CHECK(index["weight_map"]["norm.bias"] == "model-00003-of-00003.safetensors");
+  const CheckpointReader reader(folder.path);
+  for (const auto& [name, tensor] : tensors)
+    CHECK(reader.read(name).to_vector<float>() == tensor.to_vector<float>());
+  TemporaryFolder one;
+  save_model_tensors(one.path, tensors);
+  CHECK(std::filesystem::exists(one.path / "model.safetensors"));
+  CHECK(!std::filesystem::exists(one.path / "model.safetensors.index.json"));
+  // A shard that is cut off, or twice in the map.
+  const auto shard = folder.path / "model-00002-of-00003.safetensors";
+  spill(shard, slurp(shard).substr(0, 90));
+  CHECK_CONTAINS(error_of<FormatError>([&] { CheckpointReader cut(folder.path); }), "model-00002-of-00003");
+  spill(folder.path / "model.safetensors.index.json", R"({"weight_map":{"a":"x","a":"y"}})");
+  CHECK_CONTAINS(error_of<FormatError>([&] { CheckpointReader twice(folder.path); }), "\"a\" occurs twice");
+}
+
+TEST_CASE("safetensors: folders and files with weights of other kinds say how to convert them") {
+  TemporaryFolder folder;
+  auto refused = [&] { return error_of<FormatError>([&] { CheckpointReader r(folder.path); }); };
+  for (const char* name : {"pytorch_model-00001-of-00002.bin", "consolidated.00.pth", "model.ckpt", "tf_model.h5"}) {
+    spill(folder.path / name, "x");
+    CHECK_CONTAINS(refused(), std::string("has only ") + name);
+    CHECK_CONTAINS(refused(), "save_pretrained(safe_serialization=True)");
+    std::filesystem::remove(folder.path / name);
+  }
+  spill(folder.path / "training_args.bin", "x");
+  CHECK_CONTAINS(refused(), "model.safetensors");
+  for (const char* name : {"x.pt", "x.pth", "x.ckpt", "x.pkl"})
+    CHECK_CONTAINS(error_of<FormatError>([&] { CheckpointReader r(folder.path / name); }), "pickle files can run code");
+}
+
+TEST_CASE("safetensors: tensors of any float type are copied in parts into parameters") {
+  TemporaryFolder folder;
+  const std::string path = folder.path / "x.safetensors";
+  const int64_t count = (int64_t{1} << 20) + 3;  // more than one part
+  std::vector<float> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 251) - 100;
+  const Tensor x = Tensor::from(values, {count});
+  save_safetensors(path, {{"f32", x}, {"bf16", x.to(DType::kBF16)}, {"f64", x.to(DType::kF64)},
+                          {"ids", Tensor::from<int64_t>({1}, {1})}});
+  const SafetensorsFile file(path);
+  for (const char* name : {"f32", "bf16", "f64"}) {
+    Tensor out = Tensor::zeros({count}, DType::kF32);
+    file.read_into(name, out);
+    CHECK(out.to_vector<float>() == values);
+    CHECK(file.read(name).to_vector<float>() == values);  // given back, and still there
+  }
+  Tensor small = Tensor::zeros({2}, DType::kF32);
+  CHECK_CONTAINS(error_of<ShapeError>([&] { file.read_into("f32", small); }), "in the file, [2] in the model");
+  Tensor one = Tensor::zeros({1}, DType::kF32);
+  CHECK_CONTAINS(error_of<FormatError>([&] { file.read_into("ids", one); }), "holds i64, not numbers");
 }
 
 TEST_CASE("safetensors: load_parameters converts, renames and ignores") {

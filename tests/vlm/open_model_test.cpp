@@ -1,0 +1,96 @@
+// Model folders as commands treat them: opened, changed by adapters, written, opened again.
+#include "vlm/open_model.h"
+
+#include <nlohmann/json.hpp>
+
+#include "tests/data/support.h"
+
+using namespace ocellus;
+using namespace ocellus::test;
+namespace fs = std::filesystem;
+
+#define CHECK_CONTAINS(text, part)           \
+  do {                                       \
+    const std::string got = text;            \
+    CHECK_MESSAGE(contains(got, part), got); \
+  } while (false)
+
+namespace {
+std::string golden(const char* name) { return (source_root() / "tests/golden" / name).string(); }
+}  // namespace
+
+TEST_CASE("open_model: a folder written from another computes the same bits") {
+  TemporaryFolder folder;
+  auto model = open_model(golden("llama_left_pad"));
+  const ModelOutputs before = model->sample_outputs(DType::kF32);
+  CHECK(before.at("logits").dim(1) == 12);
+  OutputFolder out((folder.path / "out").string());
+  out.copy_settings(golden("llama_left_pad"));
+  save_model_tensors(out.path(), model->file_tensors(), 10'000);  // several shards
+  out.commit();
+  CHECK(fs::exists(folder.path / "out/model.safetensors.index.json"));
+  CHECK(fs::exists(folder.path / "out/config.json"));
+  CHECK(!fs::exists(folder.path / "out/golden.safetensors"));
+  const OutputDifference same =
+      compare_outputs(open_model(folder.path / "out")->sample_outputs(DType::kF32), before);
+  CHECK(same.largest == 0);
+  CHECK(compare_outputs(model->sample_outputs(DType::kBF16), before).largest > 0);
+}
+
+TEST_CASE("open_model: adapters change the outputs, and merging keeps the change") {
+  TemporaryFolder folder;
+  auto model = open_model(golden("llama_left_pad"));
+  const ModelOutputs base = model->sample_outputs(DType::kF32);
+  LoraConfig config;
+  config.targets.regex = "all-linear";
+  config.init = "random";
+  Adapters adapters = add_lora(model->module(), config, 1, model->module_name());
+  const ModelOutputs changed = model->sample_outputs(DType::kF32);
+  CHECK(compare_outputs(changed, base).relative > 1e-2);
+  adapters.save(folder.path);
+  adapters.merge();
+  CHECK(compare_outputs(model->sample_outputs(DType::kF32), changed).relative < 1e-5);
+  auto again = open_model(golden("llama_left_pad"));
+  load_lora(again->module(), folder.path, again->module_name());
+  CHECK(compare_outputs(again->sample_outputs(DType::kF32), changed).largest == 0);
+}
+
+TEST_CASE("open_model: an output folder appears whole or not at all, and replaces nothing") {
+  TemporaryFolder folder;
+  const std::string path = folder.path / "out";
+  {
+    OutputFolder out(path + "/");
+    spill(out.path() + "/a", "x");
+  }
+  CHECK(fs::is_empty(folder.path));
+  {
+    OutputFolder out(path);
+    spill(out.path() + "/a", "x");
+    out.commit();
+  }
+  CHECK(slurp(path + "/a") == "x");
+  CHECK_CONTAINS(error_of<UsageError>([&] { OutputFolder again(path); }), "exists already");
+}
+
+TEST_CASE("open_model: folders that are no model are refused by file") {
+  TemporaryFolder folder;
+  auto refused = [&](const std::string& config) {
+    spill(folder.path / "config.json", config);
+    return error_of<FormatError>([&] { open_model(folder.path); });
+  };
+  CHECK_CONTAINS(refused("[]"), "config.json: must be an object");
+  CHECK_CONTAINS(refused("{}"), "config.json: architectures must name a class");
+  CHECK_CONTAINS(refused(R"({"architectures": [3]})"), "config.json");
+  CHECK_CONTAINS(refused(R"({"architectures": ["NoSuchModel"]})"), "NoSuchModel");
+  CHECK_CONTAINS(refused(R"({"architectures": "LlamaForCausalLM"})"), "config.json");
+}
+
+TEST_CASE("open_model: weights keep the types of the folder they came from") {
+  TemporaryFolder folder;
+  const Tensor x = Tensor::from(std::vector<float>{1, 2}, {2});
+  save_safetensors(folder.path / "model.safetensors", {{"a", x.to(DType::kBF16)}, {"b", x}});
+  const auto like = stored_like({{"a", x}, {"b", x}, {"c", x}}, folder.path);
+  CHECK(like[0].second.dtype() == DType::kBF16);
+  CHECK(like[1].second.dtype() == DType::kF32);
+  CHECK(like[2].second.dtype() == DType::kF32);
+}
