@@ -52,13 +52,22 @@ class Generator {
   uint64_t seed_, offset_;
 };
 
-/// Standard normal number i of a key: Box–Muller in double on two 32-bit words.
-inline double normal_at(RngKey key, uint64_t i) {
-  const Philox4 four = key.block(i / 2);
-  const uint32_t a = four.word[2 * (i % 2)], b = four.word[2 * (i % 2) + 1];
-  const double u = (static_cast<double>(a) + 1.0) * 0x1p-32;  // (0, 1]
-  return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586 * static_cast<double>(b) * 0x1p-32);
+/// Standard normals 4·block … 4·block + 3 of a key: Box–Muller in double, each pair of 32-bit words
+/// giving its cosine and its sine.
+struct Normal4 { double value[4]; };
+inline Normal4 normals_of(RngKey key, uint64_t block) {
+  const Philox4 four = key.block(block);
+  Normal4 out;
+  for (int pair = 0; pair < 4; pair += 2) {
+    const double u = (static_cast<double>(four.word[pair]) + 1.0) * 0x1p-32;  // (0, 1]
+    const double radius = std::sqrt(-2.0 * std::log(u));
+    const double angle = 6.283185307179586 * 0x1p-32 * static_cast<double>(four.word[pair + 1]);
+    out.value[pair] = radius * std::cos(angle);
+    out.value[pair + 1] = radius * std::sin(angle);
+  }
+  return out;
 }
+inline double normal_at(RngKey key, uint64_t i) { return normals_of(key, i / 4).value[i % 4]; }
 
 /// The thread's generator, used by dropout; set by the trainer and by tests.
 Generator& default_generator();

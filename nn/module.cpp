@@ -97,7 +97,14 @@ void Module::clear_gradients() {
   for_each_parameter([](const std::string&, Parameter& p) { p.clear_grad(); });
 }
 
-constexpr int64_t kInitGrain = 4096;  // elements
+constexpr int64_t kInitGrain = 4096;  // elements, a multiple of 4
+
+static void draw_normals(RngKey key, int64_t begin, int64_t end, double scale, double* data) {
+  for (int64_t i = begin; i < end; i += 4) {
+    const Normal4 four = normals_of(key, static_cast<uint64_t>(i) / 4);
+    for (int64_t j = i; j < std::min(i + 4, end); ++j) data[j] = scale * four.value[j - i];
+  }
+}
 
 void init_parameters(Module& module, uint64_t seed, const std::string& prefix) {
   module.for_each_parameter(
@@ -111,10 +118,11 @@ void init_parameters(Module& module, uint64_t seed, const std::string& prefix) {
         Tensor drawn = Tensor::empty(value.shape(), DType::kF64, kCpu, "init");
         double* data = drawn.mutable_data<double>("init");
         parallel_for(drawn.numel(), kInitGrain, [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i)
-            data[i] = init.scale * (init.kind == Init::Kind::kNormal
-                                        ? normal_at(key, i)
-                                        : 2.0 * double(uniform01(key.word(i))) - 1.0);
+          if (init.kind == Init::Kind::kNormal)
+            draw_normals(key, begin, end, init.scale, data);
+          else
+            for (int64_t i = begin; i < end; ++i)
+              data[i] = init.scale * (2.0 * double(uniform01(key.word(i))) - 1.0);
         });
         copy(drawn, value);
       },
