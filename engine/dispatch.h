@@ -10,11 +10,18 @@
 
 namespace ocellus {
 
-#if defined(OCELLUS_WITH_CUDA)
-inline constexpr bool kWithCuda = true;
-#else
-inline constexpr bool kWithCuda = false;
-#endif
+/// CUDA_TWIN stands before the OnCuda overload of a kernel and makes a reference to it weak: it may be
+/// absent from a program. So the same objects serve the program without CUDA, which lacks all of
+/// them, the one with CUDA, and the tests of cuda/simt, whose kernels g++ has compiled for the
+/// emulator. In the latter two a missing overload is an error of the build: after linking,
+/// tools/build/check_twins.cmake looks for weak references to OnCuda overloads that nothing
+/// resolved, and names them.
+///
+/// (Weak references cost nothing: on_device() asks cuda_linked() before it calls one.)
+#define CUDA_TWIN [[gnu::weak]]
+
+/// cuda_linked — true if this program contains the CUDA kernels (for a GPU or for the emulator).
+bool cuda_linked();
 
 [[noreturn]] void fail_dtype(const char* op, DType got, std::initializer_list<DType> allowed);
 /// Thrown text for a CUDA tensor given to an op without a CUDA kernel.
@@ -24,8 +31,7 @@ inline constexpr bool kWithCuda = false;
 /// on_cpu_only instead.
 template <class F>
 decltype(auto) on_device(const char* op, Device device, F&& f) {
-  if constexpr (kWithCuda)
-    if (device.type == DeviceType::kCuda) return f(OnCuda{device.index});
+  if (device.type == DeviceType::kCuda && cuda_linked()) return f(OnCuda{device.index});
   if (device.type != DeviceType::kCpu) fail_device(op, device);
   return f(OnCpu{});
 }

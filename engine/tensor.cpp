@@ -212,9 +212,12 @@ std::string Tensor::describe() const {
   return fmt::format("{} {} on {}", to_string(shape_), dtype_name(dtype_), to_string(device()));
 }
 
+bool cuda_linked() { return has_allocator({DeviceType::kCuda, 0}); }
+
 void fail_device(const char* op, Device device) {
-  if (device.type == DeviceType::kCuda && !kWithCuda)
+  if (device.type == DeviceType::kCuda && !cuda_linked())
     fail<DeviceError>("{}: this program was built without CUDA", op);
+  if (device.type == DeviceType::kCuda) fail<DeviceError>("{}: no CUDA kernel yet", op);
   fail<DeviceError>("{}: no kernel for {} yet", op, to_string(device));
 }
 

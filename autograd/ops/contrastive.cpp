@@ -47,8 +47,8 @@ Tensor side_gradient(const Tensor& dlogits, const Tensor& features, double facto
 // A side is needed for the gradient of the other one only.
 SavedTensor save_if(bool needed, const Variable& x) { return needed ? save(x) : SavedTensor(); }
 
-Tensor number(double value, const Shape& shape, DType dtype) {
-  return Tensor::full(shape, value, dtype);
+Tensor number(double value, const Shape& shape, DType dtype, Device device) {
+  return Tensor::full(shape, value, dtype, device);
 }
 
 // The pieces that both samples and references share.
@@ -142,8 +142,8 @@ Variable sigmoid_contrastive(const Variable& image_in, const Variable& text_in,
         if (needs[0]) gradients[0] = side_gradient(dlogits(), text(), seed * factor);
         if (needs[1])
           gradients[1] = side_gradient(dlogits().transposed(0, 1), image(), seed * factor);
-        if (needs[2]) gradients[2] = number(seed * dscale, scale_shape, scale_type);
-        if (needs[3]) gradients[3] = number(seed * dbias, bias_shape, bias_type);
+        if (needs[2]) gradients[2] = number(seed * dscale, scale_shape, scale_type, dloss.device());
+        if (needs[3]) gradients[3] = number(seed * dbias, bias_shape, bias_type, dloss.device());
         return gradients;
       });
 }
@@ -171,7 +171,7 @@ Variable softmax_contrastive(const Variable& image_in, const Variable& text_in,
                   if (needs[1])
                     gradients[1] =
                         side_gradient(dlogits().transposed(0, 1), image(), seed * factor);
-                  if (needs[2]) gradients[2] = number(seed * dscale, scale_shape, scale_type);
+                  if (needs[2]) gradients[2] = number(seed * dscale, scale_shape, scale_type, dloss.device());
                   return gradients;
                 });
 }

@@ -71,7 +71,8 @@ LossSum linear_cross_entropy(const Variable& x_in, const Variable& weight_in, co
           if (gradients[1].defined())
             scale_in_place(gradients[1], seed);  // nobody else holds it, and backward runs once
           else
-            gradients[1] = Tensor::zeros(weight_shape, weight_type, kCpu, "linear_cross_entropy");
+            gradients[1] =
+                Tensor::zeros(weight_shape, weight_type, dsum.device(), "linear_cross_entropy");
           gradients[1] = gradients[1].to(weight_type);
         }
         return gradients;

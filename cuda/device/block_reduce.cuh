@@ -5,8 +5,8 @@
 
 namespace ocellus {
 
-/// block_reduce(m) — the merge over all threads, in every thread. All threads of the block must call
-/// it; their number must be a multiple of 32. May be called again at once.
+/// block_reduce(m) — the merge over all threads, in every thread. All threads of the block must
+/// call it; their number must be a multiple of 32. May be called again at once.
 template <class Monoid>
 __device__ Monoid block_reduce(Monoid m) {
   SHARED(partial, Monoid[kWarp]);

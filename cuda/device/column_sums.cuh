@@ -1,7 +1,8 @@
-// Σ over rows of a term for each column, with the same bits in every run: bias and weight gradients.
-// Two stages: a block of rows is summed in order by one thread a column (neighbouring threads read
-// neighbouring columns), then the partial sums are added in order of the blocks. Blocks depend on the
-// shape alone. Traffic: the inputs once, plus at most 2·64·columns partial sums.
+// Σ over rows of a term for each column, with the same bits in every run: bias and weight
+// gradients. Two stages: a block of rows is summed in order by one thread a column (neighbouring
+// threads read neighbouring columns), then the partial sums are added in order of the blocks.
+// Blocks depend on the shape alone. Traffic: the inputs once, plus at most 2·64·columns partial
+// sums.
 #pragma once
 #include <algorithm>
 
@@ -14,8 +15,8 @@ namespace ocellus {
 inline constexpr int kColumnThreads = 128;
 
 template <class A, class Term>
-__global__ void partial_sums_kernel(Term term, int64_t rows, int64_t columns, int64_t rows_per_block,
-                                    A* partial) {
+__global__ void partial_sums_kernel(Term term, int64_t rows, int64_t columns,
+                                    int64_t rows_per_block, A* partial) {
   const int64_t begin = blockIdx.y * rows_per_block;
   const int64_t end = begin + rows_per_block < rows ? begin + rows_per_block : rows;
   for (int64_t column = grid_thread(); column < columns; column += grid_threads()) {

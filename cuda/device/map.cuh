@@ -1,7 +1,8 @@
 // out = f(inputs…) elementwise: one kernel for all elementwise ops.
-// Parallelisation: 16 bytes of each tensor a thread where all are contiguous, else an element a thread
-// through StridedIndex, which also broadcasts (stride 0). Traffic: each input read once, the output
-// written once. Reads and writes of a thread are the same elements, so `out` may be an input.
+// Parallelisation: 16 bytes of each tensor a thread where all are contiguous, else an element a
+// thread through StridedIndex, which also broadcasts (stride 0). Traffic: each input read once, the
+// output written once. Reads and writes of a thread are the same elements, so `out` may be an
+// input.
 #pragma once
 #include <array>
 
@@ -50,8 +51,8 @@ __global__ void map_kernel(MapPointers<T, N> tensors, StridedIndex<N + 1> index,
 /// map_tensors<T, N>(op, device, inputs, out, f) — inputs of out's shape and dtype T, any strides;
 /// f takes an array of N values of AccT<T>.
 template <class T, int N, class F>
-void map_tensors(const char* op, int device, const std::array<const Tensor*, N>& inputs, Tensor& out,
-                 const F& f) {
+void map_tensors(const char* op, int device, const std::array<const Tensor*, N>& inputs,
+                 Tensor& out, const F& f) {
   if (out.numel() == 0) return;
   MapPointers<T, N> tensors;
   std::array<Strides, N + 1> strides;

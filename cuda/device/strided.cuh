@@ -9,8 +9,8 @@
 
 namespace ocellus {
 
-/// StridedIndex<N> — made on the host, passed by value. Neighbouring dimensions that every tensor runs
-/// through without a gap are merged, as in engine/cpu/strided_loop.h.
+/// StridedIndex<N> — made on the host, passed by value. Neighbouring dimensions that every tensor
+/// runs through without a gap are merged, as in engine/cpu/strided_loop.h.
 template <int N>
 struct StridedIndex {
   int rank = 0;
@@ -32,7 +32,8 @@ struct StridedIndex {
     for (int k = 0; k < N && rank == 1; ++k) contiguous = contiguous && strides[k][0] == 1;
   }
 
-  /// Offsets of element `index` in each tensor. Division of 32-bit numbers is several times as fast.
+  /// Offsets of element `index` in each tensor. Division of 32-bit numbers is several times as
+  /// fast.
   __device__ void offsets(int64_t index, int64_t (&out)[N]) const {
 #pragma unroll
     for (int k = 0; k < N; ++k) out[k] = 0;

@@ -18,14 +18,15 @@ __device__ inline bool aligned128(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
 }
 
-/// load128(from, count) — the first min(count, kSize) elements at `from`; the others are unspecified.
-/// One access where `from` is aligned and the vector is full, else one for each element.
+/// load128(from, count) — the first min(count, kSize) elements at `from`; the others are
+/// unspecified. One access where `from` is aligned and the vector is full, else one for each
+/// element.
 template <class T>
 __device__ Vec128<T> load128(const T* from, int64_t count) {
   Vec128<T> vec;
   if (count >= Vec128<T>::kSize && aligned128(from)) {
     const uint4 raw = *reinterpret_cast<const uint4*>(from);
-    memcpy(&vec, &raw, 16);
+    memcpy(static_cast<void*>(&vec), &raw, 16);
   } else {
 #pragma unroll
     for (int i = 0; i < Vec128<T>::kSize; ++i) vec.values[i] = i < count ? from[i] : from[0];

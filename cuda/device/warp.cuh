@@ -1,5 +1,6 @@
-// Exchange of structs between the lanes of a warp, and the reduction of monoids (engine/rows/monoids.h)
-// in the tree that the CPU's lanes use: lane l takes in lane l + 16, then l + 8, … l + 1.
+// Exchange of structs between the lanes of a warp, and the reduction of monoids
+// (engine/rows/monoids.h) in the tree that the CPU's lanes use: lane l takes in lane l + 16, then l
+// + 8, … l + 1.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -20,7 +21,7 @@ __device__ S shuffle_down(const S& value, unsigned n) {
 #pragma unroll
   for (uint32_t& word : words) word = __shfl_down_sync(kAllLanes, word, n);
   S out;
-  memcpy(&out, words, sizeof(S));
+  memcpy(static_cast<void*>(&out), words, sizeof(S));
   return out;
 }
 

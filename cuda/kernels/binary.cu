@@ -1,5 +1,6 @@
 // Elementwise ops of two inputs with broadcasting, generated from engine/scalar/binary_ops.def, and
-// the two in-place updates. The kernel is that of device/map.cuh; a broadcast input has strides of 0.
+// the two in-place updates. The kernel is that of device/map.cuh; a broadcast input has strides of
+// 0.
 #include "cuda/device/map.cuh"
 #include "engine/dispatch.h"
 #include "engine/kernels/elementwise.h"
@@ -9,13 +10,15 @@ namespace {
 
 template <class Functor>
 struct Forward {
-  template <class A> __device__ A operator()(const A (&in)[2]) const {
+  template <class A>
+  __device__ A operator()(const A (&in)[2]) const {
     return Functor::forward(in[0], in[1]);
   }
 };
 template <class Functor, bool for_a>
 struct Backward {
-  template <class A> __device__ A operator()(const A (&in)[3]) const {
+  template <class A>
+  __device__ A operator()(const A (&in)[3]) const {
     if constexpr (for_a)
       return Functor::grad_a(in[0], in[1], in[2]);
     else
@@ -32,7 +35,8 @@ template <class T>
 void forward(BinaryOp op, int device, const Tensor& a, const Tensor& b, Tensor& y) {
   switch (op) {
 #define BINARY(name, Functor) \
-  case BinaryOp::k_##name: return map_tensors<T, 2>(#name, device, {&a, &b}, y, Forward<Functor>{});
+  case BinaryOp::k_##name:    \
+    return map_tensors<T, 2>(#name, device, {&a, &b}, y, Forward<Functor>{});
 #include "engine/scalar/binary_ops.def"
 #undef BINARY
   }
@@ -59,7 +63,7 @@ Tensor binary_forward(OnCuda device, BinaryOp op, const Tensor& a, const Tensor&
   const Shape shape = broadcast_shapes(name_of(op), a.shape(), b.shape());
   Tensor y = Tensor::empty(shape, a.dtype(), device_of(device), name_of(op));
   const Tensor wide_a = a.broadcast_to(shape), wide_b = b.broadcast_to(shape);
-  on_float(name_of(op), a.dtype(), [&](auto tag) {
+  on_cuda_float(name_of(op), a.dtype(), [&](auto tag) {
     forward<typename decltype(tag)::type>(op, device.index, wide_a, wide_b, y);
   });
   return y;
@@ -72,7 +76,7 @@ Tensor binary_backward(OnCuda device, BinaryOp op, bool for_a, const Tensor& a, 
   // A functor that saves nothing ignores a and b: dy stands in for both.
   const Tensor wide_a = a.defined() ? a.broadcast_to(dy.shape()) : dy;
   const Tensor wide_b = b.defined() ? b.broadcast_to(dy.shape()) : dy;
-  on_float(name_of(op), dy.dtype(), [&](auto tag) {
+  on_cuda_float(name_of(op), dy.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     if (for_a)
       backward<T, true>(op, device.index, wide_a, wide_b, dy, out);
@@ -87,14 +91,14 @@ void add_in_place(OnCuda device, Tensor& into, const Tensor& x) {
   check<ShapeError>(into.shape() == x.shape(), "add_in_place: x must be {}, got {}",
                     to_string(into.shape()), to_string(x.shape()));
   const Tensor same = x.to(into.dtype());
-  on_float("add_in_place", into.dtype(), [&](auto tag) {
+  on_cuda_float("add_in_place", into.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     map_tensors<T, 2>("add_in_place", device.index, {&into, &same}, into, Forward<Add>{});
   });
 }
 
 void scale_in_place(OnCuda device, Tensor& x, double factor) {
-  on_float("scale_in_place", x.dtype(), [&](auto tag) {
+  on_cuda_float("scale_in_place", x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     using A = AccT<T>;
     const A rounded = static_cast<A>(static_cast<T>(factor));  // to x's dtype, as on the CPU

@@ -1,7 +1,7 @@
 // Copies between host and device, strided copies, conversion, fill.
 // Parallelisation: a thread an element, in strides of the grid; contiguous bf16 <-> f32, the
-// conversions of every training step, by 16-byte vectors. Traffic: each element read and written once;
-// a transposing copy reads across rows and loses coalescing on one side.
+// conversions of every training step, by 16-byte vectors. Traffic: each element read and written
+// once; a transposing copy reads across rows and loses coalescing on one side.
 #include "engine/kernels/copy.h"
 
 #include <cstring>
@@ -63,30 +63,51 @@ __global__ void widen_kernel(const bf16* from, float* to, int64_t count) {
   }
 }
 
-// All other conversions pass through the widest type of the source's kind, chosen element by element
-// at run time: the branch is the same in all threads, and 49 pairs of types need two kernels.
+// All other conversions pass through the widest type of the source's kind, chosen element by
+// element at run time: the branch is the same in all threads, and 49 pairs of types need two
+// kernels.
 template <class Wide>
 __device__ Wide load_as(DType dtype, const void* from, int64_t i) {
   switch (dtype) {
-    case DType::kF64: return static_cast<Wide>(static_cast<const double*>(from)[i]);
-    case DType::kF32: return static_cast<Wide>(static_cast<const float*>(from)[i]);
-    case DType::kBF16: return static_cast<Wide>(static_cast<float>(static_cast<const bf16*>(from)[i]));
-    case DType::kI64: return static_cast<Wide>(static_cast<const int64_t*>(from)[i]);
-    case DType::kI32: return static_cast<Wide>(static_cast<const int32_t*>(from)[i]);
-    default: return static_cast<Wide>(static_cast<const uint8_t*>(from)[i]);  // bool is 0 or 1
+    case DType::kF64:
+      return static_cast<Wide>(static_cast<const double*>(from)[i]);
+    case DType::kF32:
+      return static_cast<Wide>(static_cast<const float*>(from)[i]);
+    case DType::kBF16:
+      return static_cast<Wide>(static_cast<float>(static_cast<const bf16*>(from)[i]));
+    case DType::kI64:
+      return static_cast<Wide>(static_cast<const int64_t*>(from)[i]);
+    case DType::kI32:
+      return static_cast<Wide>(static_cast<const int32_t*>(from)[i]);
+    default:
+      return static_cast<Wide>(static_cast<const uint8_t*>(from)[i]);  // bool is 0 or 1
   }
 }
 
 template <class Wide>
 __device__ void store_as(DType dtype, void* to, int64_t i, Wide value) {
   switch (dtype) {
-    case DType::kF64: static_cast<double*>(to)[i] = static_cast<double>(value); break;
-    case DType::kF32: static_cast<float*>(to)[i] = static_cast<float>(value); break;
-    case DType::kBF16: static_cast<bf16*>(to)[i] = bf16(static_cast<float>(value)); break;
-    case DType::kI64: static_cast<int64_t*>(to)[i] = static_cast<int64_t>(value); break;
-    case DType::kI32: static_cast<int32_t*>(to)[i] = static_cast<int32_t>(value); break;
-    case DType::kU8: static_cast<uint8_t*>(to)[i] = static_cast<uint8_t>(value); break;
-    case DType::kBool: static_cast<uint8_t*>(to)[i] = value != Wide(0) ? 1 : 0; break;
+    case DType::kF64:
+      static_cast<double*>(to)[i] = static_cast<double>(value);
+      break;
+    case DType::kF32:
+      static_cast<float*>(to)[i] = static_cast<float>(value);
+      break;
+    case DType::kBF16:
+      static_cast<bf16*>(to)[i] = bf16(static_cast<float>(value));
+      break;
+    case DType::kI64:
+      static_cast<int64_t*>(to)[i] = static_cast<int64_t>(value);
+      break;
+    case DType::kI32:
+      static_cast<int32_t*>(to)[i] = static_cast<int32_t>(value);
+      break;
+    case DType::kU8:
+      static_cast<uint8_t*>(to)[i] = static_cast<uint8_t>(value);
+      break;
+    case DType::kBool:
+      static_cast<uint8_t*>(to)[i] = value != Wide(0) ? 1 : 0;
+      break;
   }
 }
 
@@ -106,10 +127,14 @@ __global__ void convert_kernel(DType from_type, const void* from, DType to_type,
 template <class F>
 void on_size(int64_t bytes, F&& f) {
   switch (bytes) {
-    case 8: return f(TypeTag<uint64_t>{});
-    case 4: return f(TypeTag<uint32_t>{});
-    case 2: return f(TypeTag<uint16_t>{});
-    default: return f(TypeTag<uint8_t>{});
+    case 8:
+      return f(TypeTag<uint64_t>{});
+    case 4:
+      return f(TypeTag<uint32_t>{});
+    case 2:
+      return f(TypeTag<uint16_t>{});
+    default:
+      return f(TypeTag<uint8_t>{});
   }
 }
 
@@ -171,13 +196,20 @@ uint64_t bits_of(T value) {
 
 uint64_t fill_bits(DType dtype, double value) {
   switch (dtype) {
-    case DType::kF64: return bits_of(value);
-    case DType::kF32: return bits_of(static_cast<float>(value));
-    case DType::kBF16: return bits_of(bf16(value));
-    case DType::kI64: return bits_of(static_cast<int64_t>(value));
-    case DType::kI32: return bits_of(static_cast<int32_t>(value));
-    case DType::kU8: return bits_of(static_cast<uint8_t>(value));
-    case DType::kBool: return value != 0;
+    case DType::kF64:
+      return bits_of(value);
+    case DType::kF32:
+      return bits_of(static_cast<float>(value));
+    case DType::kBF16:
+      return bits_of(bf16(value));
+    case DType::kI64:
+      return bits_of(static_cast<int64_t>(value));
+    case DType::kI32:
+      return bits_of(static_cast<int32_t>(value));
+    case DType::kU8:
+      return bits_of(static_cast<uint8_t>(value));
+    case DType::kBool:
+      return value != 0;
   }
   return 0;
 }

@@ -1,6 +1,6 @@
 // y = x·Wᵀ + bias and its gradients. The products are cuBLASLt's (runtime/cublas_lt.h), the bias in
-// its epilogue, so y is written once; only the bias gradient is a kernel of ours: deterministic column
-// sums, dy read once.
+// its epilogue, so y is written once; only the bias gradient is a kernel of ours: deterministic
+// column sums, dy read once.
 #include "engine/kernels/linear.h"
 
 #include "cuda/device/column_sums.cuh"
@@ -44,20 +44,19 @@ Tensor linear_forward(OnCuda device, const Tensor& x, const Tensor& weight, cons
   const int64_t n = rows.dim(0), in = rows.dim(1), out = w.dim(0);
   Tensor y = Tensor::empty(x.shape().with(-1, out), x.dtype(), device_of(device), "linear");
   if (y.numel() == 0) return y;
-  // cuBLASLt has no bias epilogue for f64, and without inputs there is no product: then y begins as
-  // the bias.
-  const bool epilogue = bias.defined() && x.dtype() != DType::kF64 && in > 0;
-  if (bias.defined() && !epilogue)
-    copy(bias.to(x.dtype()).broadcast_to(y.shape()), y);
-  else if (in == 0)
-    fill(y, 0);
-  if (in == 0) return y;
-  const Tensor offset = epilogue ? bias.to(x.dtype()).contiguous() : Tensor();
-  const DeviceMatrix a = device_matrix(rows);
-  DeviceMatrix b = device_matrix(w);
-  b.transposed = !b.transposed;
-  product(device, x.dtype(), n, out, in, a, b, y.mutable_raw("linear"), offset.raw(),
-          bias.defined() && !epilogue);
+  if (in == 0) {  // nothing to multiply
+    if (bias.defined())
+      copy(bias.to(x.dtype()).broadcast_to(y.shape()), y);
+    else
+      fill(y, 0);
+    return y;
+  }
+  const Tensor offset = bias.defined() ? bias.to(x.dtype()).contiguous() : Tensor();
+  Product product{x.dtype(), x.dtype(), n, out, in, 1, device_matrix(rows), device_matrix(w)};
+  product.b.transposed = !product.b.transposed;
+  product.c = y.mutable_raw("linear");
+  product.bias = offset.raw();
+  run(device, product);
   return y;
 }
 
@@ -71,8 +70,9 @@ Tensor linear_backward_input(OnCuda device, const Tensor& dy, const Tensor& weig
     fill(dx, 0);
     return dx;
   }
-  const DeviceMatrix a = device_matrix(rows), b = device_matrix(w);
-  product(device, dy.dtype(), n, in, out, a, b, dx.mutable_raw("linear"));
+  Product product{dy.dtype(), dy.dtype(), n, in, out, 1, device_matrix(rows), device_matrix(w)};
+  product.c = dx.mutable_raw("linear");
+  run(device, product);
   return dx;
 }
 
@@ -82,13 +82,15 @@ Tensor linear_backward_weight(OnCuda device, const Tensor& dy, const Tensor& x, 
                     dtype_name(x.dtype()), dtype_name(dy.dtype()));
   Tensor dy_rows = rows_of(dy), x_rows = rows_of(x);
   const int64_t n = x_rows.dim(0), out = dy_rows.dim(1), in = x_rows.dim(1);
-  Tensor dweight = Tensor::empty({out, in}, x.dtype(), device_of(device), "linear");
+  // f32 products stay f32; those of bf16 go straight to f32 where gradients are kept so.
+  const DType kept = x.dtype() == DType::kF32 ? DType::kF32 : dtype;
+  Tensor dweight = Tensor::empty({out, in}, kept, device_of(device), "linear");
   if (n == 0) fill(dweight, 0);
   if (n > 0 && dweight.numel() > 0) {
-    DeviceMatrix a = device_matrix(dy_rows);
-    a.transposed = !a.transposed;
-    const DeviceMatrix b = device_matrix(x_rows);
-    product(device, x.dtype(), out, in, n, a, b, dweight.mutable_raw("linear"));
+    Product product{x.dtype(), kept, out, in, n, 1, device_matrix(dy_rows), device_matrix(x_rows)};
+    product.a.transposed = !product.a.transposed;
+    product.c = dweight.mutable_raw("linear");
+    run(device, product);
   }
   return dweight.to(dtype);
 }
@@ -97,7 +99,7 @@ Tensor linear_backward_bias(OnCuda device, const Tensor& dy, DType dtype) {
   check_same_device("linear", device, {&dy});
   const Tensor rows = rows_of(dy);
   Tensor sums;
-  on_float("linear", dy.dtype(), [&](auto tag) {
+  on_cuda_float("linear", dy.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     sums = column_sums<AccT<T>>("linear_backward_bias", device.index, rows.dim(0), rows.dim(1),
                                 Element<T>{rows.data<T>(), rows.strides()[0], rows.strides()[1]});

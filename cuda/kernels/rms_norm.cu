@@ -1,13 +1,13 @@
 // y = x·r·w with r = 1/√(mean(x²) + eps) over rows, and its gradients.
-// Parallelisation: a block a row, 16 bytes a thread and step; sums as monoids by shuffles and shared
-// memory. Traffic: x is read twice, the second time mostly from L1/L2; y written once. Backward for dx
-// reads x and dy twice. dweight takes a pass of its own over x and dy (device/column_sums.cuh): no
-// atomics, hence the same bits in every run.
+// Parallelisation: a block a row, 16 bytes a thread and step; sums as monoids by shuffles and
+// shared memory. Traffic: x is read twice, the second time mostly from L1/L2; y written once.
+// Backward for dx reads x and dy twice. dweight takes a pass of its own over x and dy
+// (device/column_sums.cuh): no atomics, hence the same bits in every run.
 #include "engine/kernels/rms_norm.h"
 
 #include "cuda/device/block_reduce.cuh"
 #include "cuda/device/column_sums.cuh"
-#include "cuda/device/vec128.cuh"
+#include "cuda/device/rows.cuh"
 #include "engine/rows/monoids.h"
 #include "engine/scalar/math.h"
 
@@ -15,16 +15,6 @@ namespace ocellus {
 namespace {
 
 // --- device ---
-
-/// Calls f(i, n) for the vectors of a row of `columns` that belong to this thread: first element i,
-/// elements left in the row n.
-template <class T, class F>
-__device__ void for_vectors(int64_t columns, F&& f) {
-  constexpr int kSize = Vec128<T>::kSize;
-  for (int64_t i = static_cast<int64_t>(threadIdx.x) * kSize; i < columns;
-       i += static_cast<int64_t>(blockDim.x) * kSize)
-    f(i, columns - i);
-}
 
 template <class T>
 __global__ void forward_kernel(const T* x, const T* weight, int64_t rows, int64_t columns,
@@ -107,25 +97,15 @@ struct WeightTerm {
   }
 };
 
-// --- host ---
-
-/// A block a row; no more threads than the row has vectors.
-template <class T>
-LaunchShape row_shape(int device, int64_t rows, int64_t columns) {
-  const int64_t vectors = (columns + Vec128<T>::kSize - 1) / Vec128<T>::kSize;
-  unsigned threads = kWarp;
-  while (threads < kBlockThreads && threads < vectors) threads *= 2;
-  return grid_for(device, rows, 1, threads);
-}
-
 }  // namespace
 
-RmsNormOut rms_norm_forward(OnCuda device, const Tensor& x_any, const Tensor& weight_any, float eps) {
+RmsNormOut rms_norm_forward(OnCuda device, const Tensor& x_any, const Tensor& weight_any,
+                            float eps) {
   check_same_device("rms_norm", device, {&x_any, &weight_any});
   const Tensor x = x_any.contiguous(), weight = weight_any.contiguous();
   const int64_t rows = x.shape().rows(), columns = x.dim(-1);
   RmsNormOut out;
-  on_float("rms_norm", x.dtype(), [&](auto tag) {
+  on_cuda_float("rms_norm", x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     using A = AccT<T>;
     out.y = Tensor::empty(x.shape(), x.dtype(), device_of(device), "rms_norm");
@@ -146,22 +126,21 @@ RmsNormGrads rms_norm_backward(OnCuda device, const Tensor& x_any, const Tensor&
   const Tensor x = x_any.contiguous(), weight = weight_any.contiguous(), dy = dy_any.contiguous();
   const int64_t rows = x.shape().rows(), columns = x.dim(-1);
   RmsNormGrads grads;
-  on_float("rms_norm", x.dtype(), [&](auto tag) {
+  on_cuda_float("rms_norm", x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     using A = AccT<T>;
     if (need_dx) {
       grads.dx = Tensor::empty(x.shape(), x.dtype(), device_of(device), "rms_norm");
       if (rows > 0)
         launch("rms_norm_backward", device.index, backward_kernel<T>,
-               row_shape<T>(device.index, rows, columns), x.data<T>(), weight.data<T>(), r.data<A>(),
-               dy.data<T>(), rows, columns, grads.dx.mutable_data<T>("rms_norm"));
+               row_shape<T>(device.index, rows, columns), x.data<T>(), weight.data<T>(),
+               r.data<A>(), dy.data<T>(), rows, columns, grads.dx.mutable_data<T>("rms_norm"));
     }
     if (need_dweight)
-      grads.dweight =
-          column_sums<A>("rms_norm_dweight", device.index, rows, columns,
-                         WeightTerm<T>{x.data<T>(), dy.data<T>(), r.data<A>(), columns})
-              .to(x.dtype())
-              .view_as(weight.shape());
+      grads.dweight = column_sums<A>("rms_norm_dweight", device.index, rows, columns,
+                                     WeightTerm<T>{x.data<T>(), dy.data<T>(), r.data<A>(), columns})
+                          .to(x.dtype())
+                          .view_as(weight.shape());
   });
   return grads;
 }

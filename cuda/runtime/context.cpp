@@ -19,8 +19,10 @@ std::unique_ptr<DeviceContext> make_context(int index) {
   CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
   check_driver(driver, runtime);
   const cudaError_t status = cudaGetDeviceCount(&count);
-  if (status == cudaErrorNoDevice) count = 0;
-  else CUDA_CHECK(status);
+  if (status == cudaErrorNoDevice)
+    count = 0;
+  else
+    CUDA_CHECK(status);
   check_gpu_present(index, count);
 
   cudaDeviceProp properties;
@@ -52,8 +54,8 @@ bool synchronous() {
 const DeviceContext& device_context(int index) {
   static auto* contexts = new std::array<std::unique_ptr<DeviceContext>, kMaxDevices>;
   static std::mutex mutex;
-  check<DeviceError>(0 <= index && index < kMaxDevices, "cuda:{}: the index must be below {}", index,
-                     kMaxDevices);
+  check<DeviceError>(0 <= index && index < kMaxDevices, "cuda:{}: the index must be below {}",
+                     index, kMaxDevices);
   const std::lock_guard lock(mutex);
   auto& context = (*contexts)[static_cast<size_t>(index)];
   if (!context) context = make_context(index);
@@ -85,12 +87,12 @@ void after_launch(const char* kernel, int index) {
   cudaError_t status = cudaGetLastError();
   if (status == cudaErrorNoKernelImageForDevice) {
     const DeviceContext& context = device_context(index);
-    fail<DeviceError>("{}: this program has no code for {}; configure with "
-                      "-DCMAKE_CUDA_ARCHITECTURES={}{}",
-                      kernel, context.name, context.major, context.minor);
+    fail<DeviceError>(
+        "{}: this program has no code for {}; configure with "
+        "-DCMAKE_CUDA_ARCHITECTURES={}{}",
+        kernel, context.name, context.major, context.minor);
   }
-  if (status == cudaSuccess && synchronous())
-    status = cudaStreamSynchronize(current_stream(index));
+  if (status == cudaSuccess && synchronous()) status = cudaStreamSynchronize(current_stream(index));
   check<Error>(status == cudaSuccess, "{}: kernel failed on cuda:{}: {}", kernel, index,
                cudaGetErrorString(status));
 }

@@ -16,19 +16,19 @@ namespace ocellus {
 struct DeviceContext {
   int index = 0;
   std::string name;
-  int major = 0, minor = 0;       // compute capability
+  int major = 0, minor = 0;  // compute capability
   int multiprocessors = 0;
   size_t total_bytes = 0;
   cudaStream_t compute = nullptr;  // all kernels and matrix products
   cudaStream_t copy = nullptr;     // for a loader that uploads the next batch meanwhile
 };
 
-/// device_context(i) — throws DeviceError: no GPU, no such GPU, driver older than the runtime, GPU too
-/// old.
+/// device_context(i) — throws DeviceError: no GPU, no such GPU, driver older than the runtime, GPU
+/// too old.
 const DeviceContext& device_context(int index);
 
-/// current_stream(i) — where work of this thread on GPU i goes: its compute stream. One stream orders
-/// all work, so that the allocator may hand a block on without waiting.
+/// current_stream(i) — where work of this thread on GPU i goes: its compute stream. One stream
+/// orders all work, so that the allocator may hand a block on without waiting.
 cudaStream_t current_stream(int index);
 
 /// synchronize(i) — waits for all work of current_stream(i).

@@ -21,12 +21,14 @@ void check_lt(cublasStatus_t status, const char* call, int line) {
 
 constexpr size_t kWorkspace = size_t{32} << 20;  // what NVIDIA advises for sm_90
 
+using Geometry = std::array<int64_t, 14>;  // what the choice of an algorithm depends on
+
 // Handle, workspace and chosen algorithms of one GPU. All products go to one stream, so one
 // workspace serves them.
 struct LtState {
   cublasLtHandle_t handle = nullptr;
   Memory workspace;
-  std::map<std::array<int64_t, 12>, cublasLtMatmulAlgo_t> algorithms;
+  std::map<Geometry, cublasLtMatmulAlgo_t> algorithms;
 };
 
 LtState& state_of(int index) {
@@ -44,10 +46,12 @@ LtState& state_of(int index) {
 
 cudaDataType_t cuda_type(DType dtype) {
   switch (dtype) {
-    case DType::kF64: return CUDA_R_64F;
-    case DType::kF32: return CUDA_R_32F;
-    case DType::kBF16: return CUDA_R_16BF;
-    default: fail<DTypeError>("product: dtype must be f32, bf16 or f64, got {}", dtype_name(dtype));
+    case DType::kF32:
+      return CUDA_R_32F;
+    case DType::kBF16:
+      return CUDA_R_16BF;
+    default:
+      fail<DTypeError>("product: dtype must be f32 or bf16, got {}", dtype_name(dtype));
   }
 }
 
@@ -63,11 +67,24 @@ using Operation = Owner<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
 using Layout = Owner<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using Preference = Owner<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
 
-Layout make_layout(cudaDataType_t type, int64_t rows, int64_t columns, int64_t step) {
-  cublasLtMatrixLayout_t layout = nullptr;
-  LT_CHECK(cublasLtMatrixLayoutCreate(&layout, type, static_cast<uint64_t>(rows),
-                                      static_cast<uint64_t>(columns), step));
-  return Layout(layout);
+struct LayoutShape {
+  cudaDataType_t type;
+  int64_t rows, columns, step;  // column-major: `step` elements from one column to the next
+  int64_t batch, batch_step;
+};
+
+Layout make_layout(const LayoutShape& s) {
+  cublasLtMatrixLayout_t raw = nullptr;
+  LT_CHECK(cublasLtMatrixLayoutCreate(&raw, s.type, static_cast<uint64_t>(s.rows),
+                                      static_cast<uint64_t>(s.columns), s.step));
+  Layout layout(raw);
+  if (s.batch == 1) return layout;
+  const int32_t count = static_cast<int32_t>(s.batch);
+  LT_CHECK(cublasLtMatrixLayoutSetAttribute(raw, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
+                                            sizeof(count)));
+  LT_CHECK(cublasLtMatrixLayoutSetAttribute(raw, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                                            &s.batch_step, sizeof(s.batch_step)));
+  return layout;
 }
 
 template <class T>
@@ -75,10 +92,10 @@ void set(const Operation& operation, cublasLtMatmulDescAttributes_t attribute, c
   LT_CHECK(cublasLtMatmulDescSetAttribute(operation.get(), attribute, &value, sizeof(value)));
 }
 
-// The largest power of two up to 256 that divides the address: algorithms rely on it, and a view of a
-// tensor may begin anywhere.
-uint32_t alignment_of(const void* pointer) {
-  const auto address = reinterpret_cast<uintptr_t>(pointer);
+// The largest power of two up to 256 that divides the addresses of a batch: algorithms rely on it,
+// and a view of a tensor may begin anywhere.
+uint32_t alignment_of(const void* pointer, int64_t batch_bytes = 0) {
+  const auto address = reinterpret_cast<uintptr_t>(pointer) | static_cast<uintptr_t>(batch_bytes);
   uint32_t alignment = 256;
   while (address % alignment != 0) alignment /= 2;
   return alignment;
@@ -86,7 +103,8 @@ uint32_t alignment_of(const void* pointer) {
 
 template <class T>
 void prefer(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
-  LT_CHECK(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof(value)));
+  LT_CHECK(
+      cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof(value)));
 }
 
 Preference make_preference(const std::array<uint32_t, 3>& alignment) {
@@ -103,70 +121,71 @@ Preference make_preference(const std::array<uint32_t, 3>& alignment) {
 
 }  // namespace
 
-DeviceMatrix device_matrix(Tensor& m) {
-  auto gapless = [](const Tensor& t) {
-    return (t.dim(1) == 1 || t.strides()[1] == 1) && t.strides()[0] >= t.dim(1);
-  };
-  if (gapless(m)) return {m.raw(), m.strides()[0], false};
-  const Tensor flipped = m.transposed(0, 1);
-  if (gapless(flipped)) return {m.raw(), flipped.strides()[0], true};
-  m = m.contiguous();
-  return {m.raw(), std::max<int64_t>(1, m.dim(1)), false};
-}
-
 // cuBLASLt thinks in columns: row-major C is column-major Cᵀ = Bᵀ·Aᵀ, and a row-major B read by
 // columns is Bᵀ already. So B goes first, m and n change places, and the bias runs along its rows.
-void product(OnCuda device, DType dtype, int64_t m, int64_t n, int64_t k, const DeviceMatrix& a,
-             const DeviceMatrix& b, void* c, const void* bias, bool accumulate) {
+void run(OnCuda device, const Product& p) {
   const DeviceGuard guard(device.index);
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
   LtState& state = state_of(device.index);
 
-  const cudaDataType_t type = cuda_type(dtype);
-  const bool wide = dtype == DType::kF64;
+  const cudaDataType_t in = cuda_type(p.in), out = cuda_type(p.out);
   cublasLtMatmulDesc_t raw = nullptr;
-  LT_CHECK(cublasLtMatmulDescCreate(&raw, wide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
-                                    wide ? CUDA_R_64F : CUDA_R_32F));
+  LT_CHECK(cublasLtMatmulDescCreate(&raw, CUBLAS_COMPUTE_32F, CUDA_R_32F));
   const Operation operation(raw);
-  set(operation, CUBLASLT_MATMUL_DESC_TRANSA, b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-  set(operation, CUBLASLT_MATMUL_DESC_TRANSB, a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-  if (bias) {
+  set(operation, CUBLASLT_MATMUL_DESC_TRANSA, p.b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set(operation, CUBLASLT_MATMUL_DESC_TRANSB, p.a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+  if (p.bias) {
     set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
-    set(operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<int32_t>(type));
+    set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    set(operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<int32_t>(out));
   }
-  const Layout first = b.transposed ? make_layout(type, k, n, b.step) : make_layout(type, n, k, b.step);
-  const Layout second =
-      a.transposed ? make_layout(type, m, k, a.step) : make_layout(type, k, m, a.step);
-  const Layout out = make_layout(type, n, m, n);
+  const auto stored = [&](const DeviceMatrix& x, int64_t rows, int64_t columns) {
+    if (x.transposed) std::swap(rows, columns);
+    return make_layout({in, columns, rows, x.step, p.batch, x.batch_step});
+  };
+  const Layout first = stored(p.b, p.k, p.n), second = stored(p.a, p.m, p.k);
+  const Layout result = make_layout({out, p.n, p.m, p.n, p.batch, p.m * p.n});
 
-  const std::array<uint32_t, 3> alignment{alignment_of(b.data), alignment_of(a.data),
-                                          alignment_of(c)};
-  const int64_t flags = a.transposed + 2 * b.transposed + 4 * (bias != nullptr) + 8 * accumulate;
-  const std::array<int64_t, 12> key{m, n, k, a.step, b.step, static_cast<int64_t>(dtype), flags,
-                                    alignment[0], alignment[1], alignment[2],
-                                    bias ? alignment_of(bias) : 0, 0};
+  const int64_t in_size = dtype_size(p.in), out_size = dtype_size(p.out);
+  const std::array<uint32_t, 3> alignment{
+      alignment_of(p.b.data, p.b.batch_step * in_size),
+      alignment_of(p.a.data, p.a.batch_step * in_size),
+      alignment_of(p.c, p.batch > 1 ? p.m * p.n * out_size : 0)};
+  const int64_t flags = p.a.transposed + 2 * p.b.transposed + 4 * (p.bias != nullptr) +
+                        8 * p.accumulate + 16 * static_cast<int64_t>(p.in) +
+                        256 * static_cast<int64_t>(p.out);
+  const Geometry key{p.m,
+                     p.n,
+                     p.k,
+                     p.a.step,
+                     p.b.step,
+                     flags,
+                     p.batch,
+                     p.a.batch_step,
+                     p.b.batch_step,
+                     alignment[0],
+                     alignment[1],
+                     alignment[2],
+                     p.bias ? alignment_of(p.bias) : 0,
+                     0};
   auto found = state.algorithms.find(key);
   if (found == state.algorithms.end()) {
     const Preference preference = make_preference(alignment);
     cublasLtMatmulHeuristicResult_t best{};
     int count = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-        state.handle, operation.get(), first.get(), second.get(), out.get(), out.get(),
+        state.handle, operation.get(), first.get(), second.get(), result.get(), result.get(),
         preference.get(), 1, &best, &count);
     check<Error>(status == CUBLAS_STATUS_SUCCESS && count > 0,
-                 "product: cuBLASLt has no algorithm for [{}, {}]·[{}, {}] {}: {}", m, k, k, n,
-                 dtype_name(dtype), cublasLtGetStatusString(status));
+                 "product: cuBLASLt has no algorithm for [{}, {}]·[{}, {}] {}: {}", p.m, p.k, p.k,
+                 p.n, dtype_name(p.in), cublasLtGetStatusString(status));
     found = state.algorithms.emplace(key, best.algo).first;
   }
 
-  const double alpha64 = 1, beta64 = accumulate ? 1 : 0;
-  const float alpha32 = 1, beta32 = accumulate ? 1 : 0;
-  const void* alpha = wide ? static_cast<const void*>(&alpha64) : &alpha32;
-  const void* beta = wide ? static_cast<const void*>(&beta64) : &beta32;
-  LT_CHECK(cublasLtMatmul(state.handle, operation.get(), alpha, b.data, first.get(), a.data,
-                          second.get(), beta, c, out.get(), c, out.get(), &found->second,
+  const float alpha = 1, beta = p.accumulate ? 1 : 0;
+  LT_CHECK(cublasLtMatmul(state.handle, operation.get(), &alpha, p.b.data, first.get(), p.a.data,
+                          second.get(), &beta, p.c, result.get(), p.c, result.get(), &found->second,
                           state.workspace.data(), kWorkspace, current_stream(device.index)));
   after_launch("product", device.index);
 }

@@ -1,6 +1,6 @@
-// Device memory below the caching allocator. Allocators of all possible GPUs are registered when the
-// program starts, without a call to CUDA; the first allocation makes the context and says what is
-// wrong if there is none.
+// Device memory below the caching allocator. Allocators of all possible GPUs are registered when
+// the program starts, without a call to CUDA; the first allocation makes the context and says what
+// is wrong if there is none.
 #include <cuda_runtime_api.h>
 
 #include "cuda/runtime/context.h"

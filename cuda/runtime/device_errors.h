@@ -16,8 +16,8 @@ inline void check_gpu_present(int index, int count) {
 }
 
 /// check_driver — throws DeviceError unless the driver supports the CUDA `runtime` that the program
-/// was built with; both as CUDA counts them, 1000·major + 10·minor. A driver serves every runtime of
-/// its major version.
+/// was built with; both as CUDA counts them, 1000·major + 10·minor. A driver serves every runtime
+/// of its major version.
 inline void check_driver(int driver, int runtime) {
   check<DeviceError>(driver > 0, "cuda: no NVIDIA driver is loaded on this machine");
   check<DeviceError>(driver / 1000 >= runtime / 1000,
@@ -29,8 +29,8 @@ inline void check_driver(int driver, int runtime) {
 /// check_capability — throws DeviceError for a GPU older than kOldestMajor.
 inline void check_capability(int index, const char* name, int major, int minor) {
   check<DeviceError>(major >= kOldestMajor,
-                     "cuda:{}: {} has compute capability {}.{}, at least {}.0 is needed", index, name,
-                     major, minor, kOldestMajor);
+                     "cuda:{}: {} has compute capability {}.{}, at least {}.0 is needed", index,
+                     name, major, minor, kOldestMajor);
 }
 
 }  // namespace ocellus

@@ -5,6 +5,7 @@
 
 #include "engine/cpu/strided_loop.h"
 #include "engine/kernels/cross_entropy.h"
+#include "engine/rows/softmax_row.h"
 
 namespace ocellus {
 namespace {

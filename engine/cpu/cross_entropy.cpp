@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/cpu/strided_loop.h"
+#include "engine/rows/softmax_row.h"
 
 namespace ocellus {
 namespace {

@@ -9,29 +9,10 @@
 #include "engine/dispatch.h"
 #include "engine/kernels/elementwise.h"
 #include "engine/rows/lanes.h"
+#include "engine/rows/sum_groups.h"
 
 namespace ocellus {
 namespace {
-
-// Neighbouring dimensions of one fate, merged; extents of 1 are left out.
-struct Group {
-  int64_t extent;
-  bool summed;
-};
-
-std::vector<Group> groups_of(const Shape& from, const Shape& to) {
-  std::vector<Group> groups;
-  const int shift = from.rank() - to.rank();
-  for (int i = 0; i < from.rank(); ++i) {
-    if (from[i] == 1) continue;
-    const bool summed = i < shift || to[i - shift] == 1;
-    if (!groups.empty() && groups.back().summed == summed)
-      groups.back().extent *= from[i];
-    else
-      groups.push_back({from[i], summed});
-  }
-  return groups;
-}
 
 template <class A>
 A sum_of(const A* row, int64_t n) {
@@ -137,24 +118,17 @@ void sum_middle(const T* from, int64_t outer, int64_t rows, int64_t columns, Acc
   });
 }
 
-// The innermost summed group of `groups` is summed and leaves the list.
-Tensor one_pass(const Tensor& x, std::vector<Group>& groups, const char* op) {
-  size_t k = groups.size();
-  while (!groups[k - 1].summed) --k;
-  int64_t outer = 1, inner = 1;
-  for (size_t i = 0; i + 1 < k; ++i) outer *= groups[i].extent;
-  for (size_t i = k; i < groups.size(); ++i) inner *= groups[i].extent;
-  const int64_t n = groups[k - 1].extent;
-  groups.erase(groups.begin() + static_cast<std::ptrdiff_t>(k) - 1);
+// One pass of the sum, in the accumulation type.
+Tensor one_pass(const Tensor& x, const SumPass& pass, const char* op) {
   Tensor out;
   on_float(op, x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    out = Tensor::empty({outer, inner}, dtype_of<AccT<T>>, kCpu, op);
+    out = Tensor::empty({pass.outer, pass.inner}, dtype_of<AccT<T>>, kCpu, op);
     auto* to = out.mutable_data<AccT<T>>(op);
-    if (inner == 1)
-      sum_last(x.data<T>(), outer, n, to);
+    if (pass.inner == 1)
+      sum_last(x.data<T>(), pass.outer, pass.n, to);
     else
-      sum_middle(x.data<T>(), outer, n, inner, to);
+      sum_middle(x.data<T>(), pass.outer, pass.n, pass.inner, to);
   });
   return out;
 }
@@ -165,18 +139,15 @@ Tensor sum_to(OnCpu, const Tensor& x, const Shape& shape, double factor, const c
   check<ShapeError>(broadcast_shapes(op, shape, x.shape()) == x.shape(),
                     "{}: {} is no broadcast of {}", op, to_string(x.shape()), to_string(shape));
   if (!is_floating(x.dtype())) fail_dtype(op, x.dtype(), {DType::kF32, DType::kBF16, DType::kF64});
-  std::vector<Group> groups = groups_of(x.shape(), shape);
-  const auto remaining = [&] {
-    return std::any_of(groups.begin(), groups.end(), [](const Group& g) { return g.summed; });
-  };
-  Tensor y = remaining() ? x.contiguous() : x.clone();
-  while (remaining()) y = one_pass(y, groups, op);
+  std::vector<SumGroup> groups = sum_groups(x.shape(), shape);
+  Tensor y = any_summed(groups) ? x.contiguous() : x.clone();
+  while (any_summed(groups)) y = one_pass(y, take_pass(groups), op);
   if (factor != 1) scale_in_place(y, factor);
   return y.to(x.dtype()).view_as(shape);
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape, double factor, const char* op) {
-  return on_cpu_only(op, x.device(), [&](auto d) { return sum_to(d, x, shape, factor, op); });
+  return on_device(op, x.device(), [&](auto d) { return sum_to(d, x, shape, factor, op); });
 }
 
 }  // namespace ocellus

@@ -9,39 +9,12 @@
 namespace ocellus {
 namespace {
 
-struct Tap {
-  int64_t source;
-  double weight;
-};
-// The taps of each place along one axis; at the edges several taps fall on one source.
-using Taps = std::vector<std::vector<Tap>>;
-
 // Distance from a tap to the centre → its weight.  Keys 1981, equation 4, with a = -0.75.
 double cubic(double distance) {
   constexpr double a = -0.75;
   const double d = std::fabs(distance);
   if (d <= 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
   return d < 2 ? a * (((d - 5) * d + 8) * d - 4) : 0;
-}
-
-Taps taps_of_axis(int64_t from, int64_t to) {
-  Taps taps(static_cast<size_t>(to));
-  for (int64_t i = 0; i < to; ++i) {
-    const double ratio = static_cast<double>(from) / static_cast<double>(to);
-    const double centre = (static_cast<double>(i) + 0.5) * ratio - 0.5;
-    const auto left = static_cast<int64_t>(std::floor(centre));
-    for (int64_t s = left - 1; s <= left + 2; ++s)
-      taps[i].push_back(
-          {std::clamp<int64_t>(s, 0, from - 1), cubic(centre - static_cast<double>(s))});
-  }
-  return taps;
-}
-
-Taps transposed(const Taps& taps, int64_t sources) {
-  Taps out(static_cast<size_t>(sources));
-  for (size_t i = 0; i < taps.size(); ++i)
-    for (const Tap& tap : taps[i]) out[tap.source].push_back({static_cast<int64_t>(i), tap.weight});
-  return out;
 }
 
 // y[i, j] = Σ over rows[i] and columns[j] of weight·weight·x[source, source].
@@ -73,6 +46,26 @@ Tensor combine(const Tensor& x_any, const Taps& rows, const Taps& columns, int64
 }
 
 }  // namespace
+
+Taps taps_of_axis(int64_t from, int64_t to) {
+  Taps taps(static_cast<size_t>(to));
+  for (int64_t i = 0; i < to; ++i) {
+    const double ratio = static_cast<double>(from) / static_cast<double>(to);
+    const double centre = (static_cast<double>(i) + 0.5) * ratio - 0.5;
+    const auto left = static_cast<int64_t>(std::floor(centre));
+    for (int64_t s = left - 1; s <= left + 2; ++s)
+      taps[i].push_back(
+          {std::clamp<int64_t>(s, 0, from - 1), cubic(centre - static_cast<double>(s))});
+  }
+  return taps;
+}
+
+Taps transposed(const Taps& taps, int64_t sources) {
+  Taps out(static_cast<size_t>(sources));
+  for (size_t i = 0; i < taps.size(); ++i)
+    for (const Tap& tap : taps[i]) out[tap.source].push_back({static_cast<int64_t>(i), tap.weight});
+  return out;
+}
 
 Tensor resize_positions_forward(OnCpu, const Tensor& table, Grid from, Grid to) {
   return combine(table, taps_of_axis(from.height, to.height), taps_of_axis(from.width, to.width),

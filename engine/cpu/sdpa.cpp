@@ -317,7 +317,7 @@ SdpaOut sdpa_forward(OnCpu, const Tensor& q_in, const Tensor& k_in, const Tensor
 
 SdpaOut sdpa_forward(const Tensor& q, const Tensor& k, const Tensor& v, const SdpaMask& mask,
                      double scale) {
-  return on_cpu_only("sdpa", q.device(),
+  return on_device("sdpa", q.device(),
                      [&](auto device) { return sdpa_forward(device, q, k, v, mask, scale); });
 }
 

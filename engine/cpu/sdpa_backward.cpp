@@ -289,7 +289,7 @@ Tensors sdpa_backward(OnCpu, const SdpaSaved& saved_in, const Tensor& dout_in,
 }
 
 Tensors sdpa_backward(const SdpaSaved& saved, const Tensor& dout, std::array<bool, 4> needs) {
-  return on_cpu_only("sdpa", dout.device(),
+  return on_device("sdpa", dout.device(),
                      [&](auto device) { return sdpa_backward(device, saved, dout, needs); });
 }
 

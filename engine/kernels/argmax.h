@@ -10,9 +10,9 @@ namespace ocellus {
 /// ArgMax. x [..., V], V ≥ 1, any floating dtype → [...] i64. NaN is never the largest; a row of
 /// NaN gives 0.
 Tensor argmax_last(OnCpu, const Tensor& x);
+CUDA_TWIN Tensor argmax_last(OnCuda, const Tensor& x);
 inline Tensor argmax_last(const Tensor& x) {
-  return on_cpu_only("argmax_last", x.device(),
-                     [&](auto device) { return argmax_last(device, x); });
+  return on_device("argmax_last", x.device(), [&](auto device) { return argmax_last(device, x); });
 }
 
 }  // namespace ocellus

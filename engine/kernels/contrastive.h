@@ -19,9 +19,11 @@ struct ContrastiveOut {
 /// diagonal and -1 elsewhere.  similarity [N, N] contiguous f32 or f64; overwritten if `gradient`.
 ContrastiveOut sigmoid_contrastive_forward(OnCpu, Tensor similarity, double log_scale, double bias,
                                            bool gradient);
+CUDA_TWIN ContrastiveOut sigmoid_contrastive_forward(OnCuda, Tensor similarity, double log_scale,
+                                                     double bias, bool gradient);
 inline ContrastiveOut sigmoid_contrastive_forward(const Tensor& similarity, double log_scale,
                                                   double bias, bool gradient) {
-  return on_cpu_only("sigmoid_contrastive", similarity.device(), [&](auto device) {
+  return on_device("sigmoid_contrastive", similarity.device(), [&](auto device) {
     return sigmoid_contrastive_forward(device, similarity, log_scale, bias, gradient);
   });
 }
@@ -30,9 +32,11 @@ inline ContrastiveOut sigmoid_contrastive_forward(const Tensor& similarity, doub
 /// l = e^s·similarity.  similarity [N, N] contiguous f32 or f64; overwritten if `gradient`.
 ContrastiveOut softmax_contrastive_forward(OnCpu, Tensor similarity, double log_scale,
                                            bool gradient);
+CUDA_TWIN ContrastiveOut softmax_contrastive_forward(OnCuda, Tensor similarity, double log_scale,
+                                                     bool gradient);
 inline ContrastiveOut softmax_contrastive_forward(const Tensor& similarity, double log_scale,
                                                   bool gradient) {
-  return on_cpu_only("softmax_contrastive", similarity.device(), [&](auto device) {
+  return on_device("softmax_contrastive", similarity.device(), [&](auto device) {
     return softmax_contrastive_forward(device, similarity, log_scale, gradient);
   });
 }

@@ -4,24 +4,9 @@
 
 #include "engine/device.h"
 #include "engine/dispatch.h"
-#include "engine/rows/lanes.h"
-#include "engine/rows/monoids.h"
 #include "engine/tensor.h"
 
 namespace ocellus {
-
-/// softmax_of_row — maximum and Σ e^{x - max} of n logits: what OnlineSoftmax gives, in two passes
-/// over a row in the cache, because on the CPU a second reading is cheaper than a second
-/// exponential. NaN and +infinity make the sum NaN.
-template <class T>
-inline OnlineSoftmax<AccT<T>> softmax_of_row(const T* x, int64_t n) {
-  using A = AccT<T>;
-  const A top = reduce_row<Max<A>>(n, [x](int64_t i) { return static_cast<A>(x[i]); }).value;
-  const A sum = reduce_row<Sum<A>>(n, [x, top](int64_t i) {
-                  return math::exp(static_cast<A>(x[i]) - top);
-                }).value;
-  return {top, sum};
-}
 
 /// checked_labels — labels [rows] i32 or i64 as a list. Throws ShapeError naming row and value of a
 /// label that is neither `ignore` nor in [0, classes); `op` is named in the message.
@@ -39,9 +24,11 @@ struct CrossEntropyOut {
 /// Row losses in f32 (f64), their sum in f64. Reads N·V logits once.
 CrossEntropyOut cross_entropy_forward(OnCpu, const Tensor& logits, const Tensor& labels,
                                       int64_t ignore);
+CUDA_TWIN CrossEntropyOut cross_entropy_forward(OnCuda, const Tensor& logits, const Tensor& labels,
+                                                int64_t ignore);
 inline CrossEntropyOut cross_entropy_forward(const Tensor& logits, const Tensor& labels,
                                              int64_t ignore) {
-  return on_cpu_only("cross_entropy", logits.device(), [&](auto device) {
+  return on_device("cross_entropy", logits.device(), [&](auto device) {
     return cross_entropy_forward(device, logits, labels, ignore);
   });
 }
@@ -50,9 +37,11 @@ inline CrossEntropyOut cross_entropy_forward(const Tensor& logits, const Tensor&
 /// zero in ignored rows.  dloss [] → [N, V] in the type of logits.
 Tensor cross_entropy_backward(OnCpu, const Tensor& logits, const Tensor& labels,
                               const Tensor& log_sum, const Tensor& dloss, int64_t ignore);
+CUDA_TWIN Tensor cross_entropy_backward(OnCuda, const Tensor& logits, const Tensor& labels,
+                                        const Tensor& log_sum, const Tensor& dloss, int64_t ignore);
 inline Tensor cross_entropy_backward(const Tensor& logits, const Tensor& labels,
                                      const Tensor& log_sum, const Tensor& dloss, int64_t ignore) {
-  return on_cpu_only("cross_entropy", logits.device(), [&](auto device) {
+  return on_device("cross_entropy", logits.device(), [&](auto device) {
     return cross_entropy_backward(device, logits, labels, log_sum, dloss, ignore);
   });
 }

@@ -15,9 +15,10 @@ inline uint32_t dropout_threshold(double p) { return static_cast<uint32_t>(p * 0
 /// Its own backward, with dy for x.  Any strides → contiguous, x's shape and dtype. Saves nothing.
 /// Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 Tensor dropout_forward(OnCpu, const Tensor& x, double p, RngKey key);
+CUDA_TWIN Tensor dropout_forward(OnCuda, const Tensor& x, double p, RngKey key);
 inline Tensor dropout_forward(const Tensor& x, double p, RngKey key) {
-  return on_cpu_only("dropout", x.device(),
-                     [&](auto device) { return dropout_forward(device, x, p, key); });
+  return on_device("dropout", x.device(),
+                   [&](auto device) { return dropout_forward(device, x, p, key); });
 }
 
 }  // namespace ocellus

@@ -18,10 +18,12 @@ struct LayerNormOut {
 /// as accurate as Welford's single pass, without its division for each element.
 LayerNormOut layer_norm_forward(OnCpu, const Tensor& x, const Tensor& weight, const Tensor& bias,
                                 float eps);
+CUDA_TWIN LayerNormOut layer_norm_forward(OnCuda, const Tensor& x, const Tensor& weight,
+                                          const Tensor& bias, float eps);
 inline LayerNormOut layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
                                        float eps) {
-  return on_cpu_only("layer_norm", x.device(),
-                     [&](auto device) { return layer_norm_forward(device, x, weight, bias, eps); });
+  return on_device("layer_norm", x.device(),
+                   [&](auto device) { return layer_norm_forward(device, x, weight, bias, eps); });
 }
 
 struct LayerNormNeeds {
@@ -37,10 +39,13 @@ struct LayerNormGrads {
 LayerNormGrads layer_norm_backward(OnCpu, const Tensor& x, const Tensor& weight,
                                    const LayerNormOut& saved, const Tensor& dy,
                                    LayerNormNeeds needs);
+CUDA_TWIN LayerNormGrads layer_norm_backward(OnCuda, const Tensor& x, const Tensor& weight,
+                                             const LayerNormOut& saved, const Tensor& dy,
+                                             LayerNormNeeds needs);
 inline LayerNormGrads layer_norm_backward(const Tensor& x, const Tensor& weight,
                                           const LayerNormOut& saved, const Tensor& dy,
                                           LayerNormNeeds needs) {
-  return on_cpu_only("layer_norm", x.device(), [&](auto device) {
+  return on_device("layer_norm", x.device(), [&](auto device) {
     return layer_norm_backward(device, x, weight, saved, dy, needs);
   });
 }

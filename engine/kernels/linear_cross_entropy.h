@@ -24,11 +24,16 @@ struct LinearCrossEntropyOut {
 LinearCrossEntropyOut linear_cross_entropy_forward(OnCpu, const Tensor& x, const Tensor& weight,
                                                    const Tensor& labels, int64_t ignore,
                                                    int64_t chunk, bool need_dx, bool need_dweight);
+CUDA_TWIN LinearCrossEntropyOut linear_cross_entropy_forward(OnCuda, const Tensor& x,
+                                                             const Tensor& weight,
+                                                             const Tensor& labels, int64_t ignore,
+                                                             int64_t chunk, bool need_dx,
+                                                             bool need_dweight);
 inline LinearCrossEntropyOut linear_cross_entropy_forward(const Tensor& x, const Tensor& weight,
                                                           const Tensor& labels, int64_t ignore,
                                                           int64_t chunk, bool need_dx,
                                                           bool need_dweight) {
-  return on_cpu_only("linear_cross_entropy", x.device(), [&](auto device) {
+  return on_device("linear_cross_entropy", x.device(), [&](auto device) {
     return linear_cross_entropy_forward(device, x, weight, labels, ignore, chunk, need_dx,
                                         need_dweight);
   });
@@ -38,9 +43,11 @@ inline LinearCrossEntropyOut linear_cross_entropy_forward(const Tensor& x, const
 /// ids are distinct and rising.
 Tensor scatter_scaled_rows(OnCpu, const Tensor& rows, const Tensor& ids, int64_t total,
                            double factor, DType dtype);
+CUDA_TWIN Tensor scatter_scaled_rows(OnCuda, const Tensor& rows, const Tensor& ids, int64_t total,
+                                     double factor, DType dtype);
 inline Tensor scatter_scaled_rows(const Tensor& rows, const Tensor& ids, int64_t total,
                                   double factor, DType dtype) {
-  return on_cpu_only("linear_cross_entropy", rows.device(), [&](auto device) {
+  return on_device("linear_cross_entropy", rows.device(), [&](auto device) {
     return scatter_scaled_rows(device, rows, ids, total, factor, dtype);
   });
 }

@@ -18,9 +18,10 @@ inline Shape batch_of(const Shape& x) {
 /// broadcasts to it: then the products that fall on one result are added, in order of their index
 /// (the gradient of an operand that was broadcast). Any strides. 2·M·N·K FLOP a product.
 Tensor matmul_forward(OnCpu, const Tensor& a, const Tensor& b, const Shape& batch);
+CUDA_TWIN Tensor matmul_forward(OnCuda, const Tensor& a, const Tensor& b, const Shape& batch);
 inline Tensor matmul_forward(const Tensor& a, const Tensor& b, const Shape& batch) {
-  return on_cpu_only("matmul", a.device(),
-                     [&](auto device) { return matmul_forward(device, a, b, batch); });
+  return on_device("matmul", a.device(),
+                   [&](auto device) { return matmul_forward(device, a, b, batch); });
 }
 
 }  // namespace ocellus

@@ -47,18 +47,22 @@ struct AdamWElement {
 /// parameter.
 void adamw_step(OnCpu, Tensor& parameter, const Tensor& gradient, Tensor& m, Tensor& v,
                 const AdamWStep& step);
+CUDA_TWIN void adamw_step(OnCuda, Tensor& parameter, const Tensor& gradient, Tensor& m, Tensor& v,
+                          const AdamWStep& step);
 inline void adamw_step(Tensor& parameter, const Tensor& gradient, Tensor& m, Tensor& v,
                        const AdamWStep& step) {
-  on_cpu_only("adamw", parameter.device(),
-              [&](auto device) { adamw_step(device, parameter, gradient, m, v, step); });
+  on_device("adamw", parameter.device(),
+            [&](auto device) { adamw_step(device, parameter, gradient, m, v, step); });
 }
 
 /// sgd_step — b ← momentum·b + g + decay·p;  p ← p - lr·b.  As adamw_step; b starts at zero.
 void sgd_step(OnCpu, Tensor& parameter, const Tensor& gradient, Tensor& buffer, double lr,
               double momentum, double weight_decay, double gradient_scale);
+CUDA_TWIN void sgd_step(OnCuda, Tensor& parameter, const Tensor& gradient, Tensor& buffer,
+                        double lr, double momentum, double weight_decay, double gradient_scale);
 inline void sgd_step(Tensor& parameter, const Tensor& gradient, Tensor& buffer, double lr,
                      double momentum, double weight_decay, double gradient_scale) {
-  on_cpu_only("sgd", parameter.device(), [&](auto device) {
+  on_device("sgd", parameter.device(), [&](auto device) {
     sgd_step(device, parameter, gradient, buffer, lr, momentum, weight_decay, gradient_scale);
   });
 }
@@ -66,10 +70,18 @@ inline void sgd_step(Tensor& parameter, const Tensor& gradient, Tensor& buffer, 
 /// global_norm — √Σ x² over all tensors, summed in f64 in fixed blocks: the same for any number of
 /// threads.
 double global_norm(OnCpu, const Tensors& tensors);
-inline double global_norm(const Tensors& tensors) { return global_norm(OnCpu{}, tensors); }
+CUDA_TWIN double global_norm(OnCuda, const Tensors& tensors);
+inline double global_norm(const Tensors& tensors) {
+  const Device where = tensors.empty() ? kCpu : tensors.front().device();
+  return on_device("global_norm", where, [&](auto device) { return global_norm(device, tensors); });
+}
 
 /// has_nonfinite — true if x holds NaN or infinity. One reading of x.
 bool has_nonfinite(OnCpu, const Tensor& x);
-inline bool has_nonfinite(const Tensor& x) { return has_nonfinite(OnCpu{}, x); }
+CUDA_TWIN bool has_nonfinite(OnCuda, const Tensor& x);
+inline bool has_nonfinite(const Tensor& x) {
+  return on_device("has_nonfinite", x.device(),
+                   [&](auto device) { return has_nonfinite(device, x); });
+}
 
 }  // namespace ocellus

@@ -1,6 +1,7 @@
 // Sums over dimensions.
 #pragma once
 #include "engine/device.h"
+#include "engine/dispatch.h"
 #include "engine/tensor.h"
 
 namespace ocellus {
@@ -11,6 +12,7 @@ namespace ocellus {
 /// along columns. An empty sum is 0. `op` is named in errors. Throws ShapeError if `shape` does not
 /// broadcast to x's.
 Tensor sum_to(OnCpu, const Tensor& x, const Shape& shape, double factor, const char* op);
+CUDA_TWIN Tensor sum_to(OnCuda, const Tensor& x, const Shape& shape, double factor, const char* op);
 Tensor sum_to(const Tensor& x, const Shape& shape, double factor = 1, const char* op = "sum_to");
 
 }  // namespace ocellus

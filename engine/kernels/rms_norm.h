@@ -14,7 +14,7 @@ struct RmsNormOut {
 /// rms_norm_forward — y = x·r·w with r = 1/√(mean(x²) + eps) over the last dimension.
 /// x [..., C] any strides, weight [C] of x's dtype. Statistics in f32 (f64).
 RmsNormOut rms_norm_forward(OnCpu, const Tensor& x, const Tensor& weight, float eps);
-RmsNormOut rms_norm_forward(OnCuda, const Tensor& x, const Tensor& weight, float eps);
+CUDA_TWIN RmsNormOut rms_norm_forward(OnCuda, const Tensor& x, const Tensor& weight, float eps);
 inline RmsNormOut rms_norm_forward(const Tensor& x, const Tensor& weight, float eps) {
   return on_device("rms_norm", x.device(),
                    [&](auto device) { return rms_norm_forward(device, x, weight, eps); });
@@ -28,7 +28,7 @@ struct RmsNormGrads {
 /// dy·x̂, summed by blocks of rows that depend on the shape alone and merged in order.
 RmsNormGrads rms_norm_backward(OnCpu, const Tensor& x, const Tensor& weight, const Tensor& r,
                                const Tensor& dy, bool need_dx, bool need_dweight);
-RmsNormGrads rms_norm_backward(OnCuda, const Tensor& x, const Tensor& weight, const Tensor& r,
+CUDA_TWIN RmsNormGrads rms_norm_backward(OnCuda, const Tensor& x, const Tensor& weight, const Tensor& r,
                                const Tensor& dy, bool need_dx, bool need_dweight);
 inline RmsNormGrads rms_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& r,
                                       const Tensor& dy, bool need_dx, bool need_dweight) {

@@ -10,9 +10,11 @@ namespace ocellus {
 /// y = (x₁·cos - x₂·sin, x₂·cos + x₁·sin); `inverse` turns the other way (the gradient).
 /// x [B, T, H, D] with any outer strides, cos and sin [B or 1, T, D/2] of any floating type.
 Tensor rope_forward(OnCpu, const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse);
+CUDA_TWIN Tensor rope_forward(OnCuda, const Tensor& x, const Tensor& cos, const Tensor& sin,
+                              bool inverse);
 inline Tensor rope_forward(const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse) {
-  return on_cpu_only("rope", x.device(),
-                     [&](auto d) { return rope_forward(d, x, cos, sin, inverse); });
+  return on_device("rope", x.device(),
+                   [&](auto d) { return rope_forward(d, x, cos, sin, inverse); });
 }
 
 }  // namespace ocellus

@@ -46,6 +46,8 @@ struct SdpaOut {
 /// scores per thread.
 SdpaOut sdpa_forward(OnCpu, const Tensor& q, const Tensor& k, const Tensor& v, const SdpaMask& mask,
                      double scale);
+CUDA_TWIN SdpaOut sdpa_forward(OnCuda, const Tensor& q, const Tensor& k, const Tensor& v,
+                               const SdpaMask& mask, double scale);
 SdpaOut sdpa_forward(const Tensor& q, const Tensor& k, const Tensor& v, const SdpaMask& mask,
                      double scale);
 
@@ -63,6 +65,8 @@ struct SdpaSaved {
 /// Sums run in an order that depends on shapes only: over query tiles and heads of a group for dk
 /// and dv, over key tiles for dq. Cost: 10·D FLOPs per pair, 4·D more if dbias is needed.
 Tensors sdpa_backward(OnCpu, const SdpaSaved& saved, const Tensor& dout, std::array<bool, 4> needs);
+CUDA_TWIN Tensors sdpa_backward(OnCuda, const SdpaSaved& saved, const Tensor& dout,
+                                std::array<bool, 4> needs);
 Tensors sdpa_backward(const SdpaSaved& saved, const Tensor& dout, std::array<bool, 4> needs);
 
 }  // namespace ocellus

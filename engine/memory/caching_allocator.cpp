@@ -143,6 +143,7 @@ Memory CachingAllocator::allocate(size_t bytes, const char* owner) {
   owners_[owner] += block->size;
   stats_.in_use += block->size;
   stats_.peak = std::max(stats_.peak, stats_.in_use);
+  raw_->lent(pointer, bytes);
   Memory memory;
   memory.pointer_ = pointer;
   memory.bytes_ = bytes;
@@ -175,6 +176,7 @@ void CachingAllocator::give_back(void* pointer, size_t) {
   auto found = live_.find(pointer);
   Block* block = found->second;
   live_.erase(found);
+  raw_->returned(pointer, block->requested);
   if (first_violation_.empty() && !canary_intact(*block)) first_violation_ = violation_of(*block);
   auto owner = owners_.find(block->owner);
   if ((owner->second -= block->size) == 0) owners_.erase(owner);
@@ -295,6 +297,13 @@ const std::shared_ptr<CachingAllocator>& allocator_of(Device device) {
   for (const auto& allocator : registered())
     if (allocator->device() == device) return allocator;
   fail<DeviceError>("{}: there is no such device in this process", to_string(device));
+}
+
+bool has_allocator(Device device) {
+  if (device.type == DeviceType::kCpu) return true;
+  for (const auto& allocator : registered())
+    if (allocator->device() == device) return true;
+  return false;
 }
 
 void register_allocator(std::shared_ptr<CachingAllocator> allocator) {

@@ -115,6 +115,7 @@ class CachingAllocator : public std::enable_shared_from_this<CachingAllocator> {
 
 /// The allocator of a device: the host's always; others once registered.
 const std::shared_ptr<CachingAllocator>& allocator_of(Device device);
+bool has_allocator(Device device);
 void register_allocator(std::shared_ptr<CachingAllocator> allocator);
 
 /// PeakScope — peak bytes in use while it lives, above what was in use when it began.

@@ -18,6 +18,10 @@ class RawMemory {
   virtual Device device() const = 0;
   /// True where the host may read and write the block (canaries, fake device).
   virtual bool host_visible() const { return true; }
+  /// The caching allocator has lent out, and got back, `bytes` at `pointer` within one of the blocks:
+  /// for memory that watches every access (cuda/simt).
+  virtual void lent(void* /*pointer*/, size_t /*bytes*/) {}
+  virtual void returned(void* /*pointer*/, size_t /*bytes*/) {}
 };
 
 /// Host memory in pages, huge ones where the kernel gives them.

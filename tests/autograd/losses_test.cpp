@@ -8,6 +8,7 @@
 #include "autograd/ops.h"
 #include "autograd/tape.h"
 #include "engine/kernels/cross_entropy.h"
+#include "engine/rows/softmax_row.h"
 #include "engine/kernels/linear_cross_entropy.h"
 
 using namespace ocellus;

@@ -180,7 +180,7 @@ TEST_CASE("tensor: devices that are not there, and types that an op does not tak
                        "fake:9: there is no such device in this process", DeviceError);
   CHECK_THROWS_WITH_AS(on_float("my_op", DType::kI32, [](auto) {}),
                        "my_op: dtype must be one of f32 bf16 f64, got i32", DTypeError);
-  if (!kWithCuda)
+  if (!cuda_linked())
     CHECK_THROWS_WITH_AS(on_cpu_only("my_op", Device{DeviceType::kCuda, 0}, [](auto) {}),
                          "my_op: this program was built without CUDA", DeviceError);
   CHECK_THROWS_WITH_AS(on_cpu_only("my_op", Device{DeviceType::kFake, 0}, [](auto) {}),

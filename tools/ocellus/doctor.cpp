@@ -60,7 +60,7 @@ int run(const Arguments& a) {
                    {"gflop_per_s", measure_gflops(1024)}};
   out["copy_gb_per_s"] = measure_copy_bandwidth();
   out["memory_mb"] = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
-  out["cuda_build"] = kWithCuda;
+  out["cuda_build"] = cuda_linked();
   out["cuda_driver"] = library_found("libcuda.so.1");
   for (const auto& [key, name] : {std::pair{"cudnn", "libcudnn.so.9"}, {"nccl", "libnccl.so.2"},
                                   {"mpi", "libmpi.so.40"}, {"ffmpeg", "libavcodec.so.59"}})
@@ -87,7 +87,7 @@ int run(const Arguments& a) {
   fmt::print("matmul    {} ({}), {:.0f} GFLOP/s at 1024³\n", out["matmul"]["backend"].get<std::string>(),
              gemm_kernel_name(), out["matmul"]["gflop_per_s"].get<double>());
   fmt::print("memory    {:.0f} MiB, copy {:.1f} GB/s\n", out["memory_mb"].get<double>(), out["copy_gb_per_s"].get<double>());
-  fmt::print("cuda      {}, {}\n", kWithCuda ? "built with CUDA" : "built without CUDA",
+  fmt::print("cuda      {}, {}\n", cuda_linked() ? "built with CUDA" : "built without CUDA",
              out["cuda_driver"].get<bool>() ? "a driver is installed" : "no driver on this machine");
   for (const auto& [key, found] : out["libraries"].items())
     fmt::print("{:<9} {}\n", key, found.get<bool>() ? "found" : "not found");

@@ -25,16 +25,15 @@ find_package(CUDAToolkit REQUIRED)
 
 # relaxed-constexpr: the monoids of engine/rows start from std::numeric_limits.
 # FMT_…: fmt 9 mixes constexpr and not under nvcc; format strings are checked by g++ and at run time.
-# Every target sees the definition: on_device() must have the same branches in all objects.
-target_compile_definitions(ocellus_flags INTERFACE OCELLUS_WITH_CUDA)
 target_compile_options(ocellus_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -DFMT_CONSTEVAL= -Werror=all-warnings
     -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas,-Werror>)
 
-file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cuda/*.cu ${CMAKE_SOURCE_DIR}/cuda/*.cpp)
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cuda/kernels/*.cu ${CMAKE_SOURCE_DIR}/cuda/runtime/*.cpp)
 add_library(ocellus_cuda OBJECT ${cuda_sources})
 target_link_libraries(ocellus_cuda PUBLIC ocellus_flags CUDA::cudart_static CUDA::cublasLt)
 
 # The program exists already; the test programs, made later, take the list.
 target_link_libraries(ocellus PRIVATE ocellus_cuda)
 list(APPEND OCELLUS_OBJECTS ocellus_cuda)
+check_twins(ocellus)
