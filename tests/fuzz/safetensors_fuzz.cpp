@@ -1,6 +1,7 @@
 // Fuzz target: safetensors. Any bytes either are refused with a FormatError or give tensors that lie
 // inside the file and read as the shape that the header declares.
-// needs: nn/checkpoint_file.cpp nn/module.cpp engine/* autograd/tape.cpp
+// needs: nn/checkpoint_file.cpp nn/module.cpp autograd/tape.cpp engine/tensor.cpp engine/shape.cpp engine/file.cpp
+// needs: engine/json.cpp engine/parallel.cpp engine/memory/*.cpp engine/cpu/copy.cpp engine/cpu/elementwise.cpp engine/cpu/reduce.cpp
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -2,7 +2,8 @@
 // byte, texts to encode. A file is refused with a FormatError or UsageError, or gives a tokenizer
 // whose ids lie inside its vocabulary, whose decode() of them is UTF-8, and whose stream adds up to
 // as much.
-// needs: data/* engine/file.cpp engine/json.cpp engine/parallel.cpp
+// needs: data/tokenizer*.cpp data/bpe*.cpp data/pretokenizer*.cpp data/unicode*.cpp engine/file.cpp
+// needs: engine/json.cpp engine/parallel.cpp
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
