@@ -50,19 +50,27 @@ TextEncoderConfig read_text_encoder_config(const json& config, const std::string
 }
 
 json to_json(const VisionConfig& c) {
-  return {{"model_type", c.model_type},
-          {"dtype", "float32"},
-          {"image_size", c.image_size},
-          {"patch_size", c.patch_size},
-          {"num_channels", c.num_channels},
-          {"hidden_size", c.hidden_size},
-          {"num_hidden_layers", c.num_hidden_layers},
-          {"num_attention_heads", c.num_attention_heads},
-          {"intermediate_size", c.intermediate_size},
-          {"hidden_act", c.hidden_act},
-          {"layer_norm_eps", c.layer_norm_eps},
-          {"initializer_range", c.initializer_range},
-          {"attention_dropout", 0.0}};
+  json out = {{"model_type", c.model_type},
+              {"dtype", "float32"},
+              {"image_size", c.image_size},
+              {"patch_size", c.patch_size},
+              {"num_channels", c.num_channels},
+              {"hidden_size", c.hidden_size},
+              {"num_hidden_layers", c.num_hidden_layers},
+              {"num_attention_heads", c.num_attention_heads},
+              {"intermediate_size", c.intermediate_size},
+              {"hidden_act", c.hidden_act},
+              {"layer_norm_eps", c.layer_norm_eps},
+              {"initializer_range", c.initializer_range},
+              {"attention_dropout", 0.0}};
+  if (c.model_type == "vit") {
+    out["qkv_bias"] = c.qkv_bias;
+    out["pooler_output_size"] = c.pooler_size > 0 ? c.pooler_size : c.hidden_size;
+    out["pooler_act"] = c.pooler_act;
+  } else if (c.model_type == "siglip_vision_model") {
+    out["vision_use_head"] = c.use_head;
+  }
+  return out;
 }
 
 }  // namespace ocellus

@@ -10,7 +10,7 @@ double deviation(int64_t in) { return 1 / std::sqrt(3.0 * static_cast<double>(in
 Connector::Connector(const ConnectorConfig& c) : config_(c) {
   check<UsageError>(c.kind == "linear" || c.kind == "mlp" || c.kind == "pixel_shuffle",
                     "connector: kind \"{}\" is not one of linear, mlp, pixel_shuffle", c.kind);
-  if (c.kind != "pixel_shuffle") config_.factor = 1;
+  config_.factor = c.joined();
   if (c.kind == "mlp") {
     linear_1_ = &child_<Linear>("linear_1", c.vision_dim, c.text_dim, true, deviation(c.vision_dim));
     linear_2_ = &child_<Linear>("linear_2", c.text_dim, c.text_dim, true, deviation(c.text_dim));

@@ -11,6 +11,8 @@ struct ConnectorConfig {
   int64_t factor = 1;                  // pixel_shuffle: factor² neighbouring patches become one token
   std::string hidden_act = "gelu";     // mlp
   int64_t vision_dim = 0, text_dim = 0;
+  /// The factor that counts: 1 for the kinds that join no patches.
+  int64_t joined() const { return kind == "pixel_shuffle" ? factor : 1; }
 };
 
 /// Connector — features [B, h·w, C_v] → [B, tokens, C_t].

@@ -61,7 +61,7 @@ Variable Decoder::hidden(Variable x, const DecoderPass& pass) {
 
 KvCache Decoder::make_cache(int64_t batch, int64_t capacity) const {
   return KvCache(config_.num_hidden_layers, batch, config_.num_key_value_heads, capacity,
-                 config_.head_dim, ParameterDType::current());
+                 config_.head_dim, embed_tokens_.weight().value().dtype());
 }
 
 }  // namespace ocellus

@@ -14,6 +14,7 @@ class DecoderLayer : public Module {
   /// x [B, T, C] → x + attention(norm(x)), then + feed-forward(norm(·)).
   Variable operator()(const Variable& x, const AttentionMask& mask, const RopeTables& rope,
                       KvCache* cache, int64_t layer);
+  void set_dropout(double p) { dropout_ = p; }
 
  private:
   double dropout_;
@@ -45,6 +46,9 @@ class Decoder : public Module {
   const DecoderConfig& config() const { return config_; }
   /// Cache for `batch` rows of up to `capacity` tokens.
   KvCache make_cache(int64_t batch, int64_t capacity) const;
+  void set_dropout(double p) {
+    for (DecoderLayer* layer : layers_) layer->set_dropout(p);
+  }
 
  private:
   DecoderConfig config_;

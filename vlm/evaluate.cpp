@@ -33,7 +33,7 @@ Conversation prompt_of(const Conversation& conversation) {
 }
 
 struct Question {
-  int64_t index;
+  int64_t index, ordinal;  // in the source, among the questions asked
   Rendered prompt;
 };
 
@@ -54,11 +54,13 @@ EvaluationResult evaluate(Vlm& model, const ChatTemplate& chat, const ImageProce
                           const Source& source, const EvaluateOptions& options) {
   StopRecording stop;
   TrainingMode mode(false);
+  check<UsageError>(options.batch > 0, "evaluate: batch must be positive, got {}", options.batch);
+  check<UsageError>(options.limit >= 0, "evaluate: limit must not be negative, got {}", options.limit);
   const int64_t total = options.limit > 0 ? std::min(options.limit, source.size()) : source.size();
   std::vector<Question> questions;
   for (int64_t i = 0; i < total; ++i) {
     const int64_t index = i * source.size() / total;
-    questions.push_back({index, chat.render(prompt_of(source.conversation(index)), true)});
+    questions.push_back({index, i, chat.render(prompt_of(source.conversation(index)), true)});
   }
   std::stable_sort(questions.begin(), questions.end(), [](const Question& a, const Question& b) {
     return std::pair(a.prompt.ids.size(), a.prompt.image_slots.size()) <
@@ -114,9 +116,8 @@ EvaluationResult evaluate(Vlm& model, const ChatTemplate& chat, const ImageProce
         tally->right += answered.right;
       }
       // Examples for a report: spread over the questions, whatever their length.
-      if (options.keep > 0 &&
-          questions[i].index * options.keep / source.size() !=
-              (questions[i].index - 1) * options.keep / source.size()) {
+      const int64_t at = questions[i].ordinal;
+      if (options.keep > 0 && (at == 0 || at * options.keep / total != (at - 1) * options.keep / total)) {
         answered.images = samples[i - begin].images;
         result.answered.push_back(std::move(answered));
       }

@@ -142,6 +142,7 @@ StageSetup begin_stage(Vlm& model, const StageRecipe& stage, uint64_t seed) {
     else
       set_trainable(model, stage.train);
     model.set_checkpointing(stage.checkpoint_activations);
+    model.set_dropout(stage.dropout);
     std::vector<std::pair<std::string, double>> rates;
     for (const PatternRate& rate : stage.lr) rates.emplace_back(rate.pattern, rate.lr);
     OptimizerConfig config;

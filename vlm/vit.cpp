@@ -63,7 +63,8 @@ Variable AttentionPool::operator()(const Variable& x) {
   return add(pooled, mlp_(norm_(pooled)));
 }
 
-VisionEncoder::VisionEncoder(const VisionConfig& c) : config_(c), vit_(c.model_type == "vit") {
+VisionEncoder::VisionEncoder(const VisionConfig& c)
+    : config_(c), vit_(c.model_type == "vit"), dropout_(c.dropout) {
   check<FormatError>(c.hidden_size % c.num_attention_heads == 0,
                      "vision: hidden_size ({}) must be a multiple of num_attention_heads ({})",
                      c.hidden_size, c.num_attention_heads);
@@ -97,6 +98,11 @@ VisionEncoder::VisionEncoder(const VisionConfig& c) : config_(c), vit_(c.model_t
                                    c.hidden_act, c.layer_norm_eps);
 }
 
+void VisionEncoder::set_dropout(double p) {
+  dropout_ = p;
+  for (EncoderLayer* layer : layers_) layer->set_dropout(p);
+}
+
 // The table for a grid of height×width patches, [1, tokens, C], class row first where there is one.
 Variable VisionEncoder::positions(int64_t height, int64_t width, bool interpolate) {
   const int64_t side = config_.image_size / config_.patch_size, dim = config_.hidden_size;
@@ -118,7 +124,7 @@ EncoderOutput VisionEncoder::operator()(const Variable& pixels, bool interpolate
   if (vit_) x = concat({expand(cls_->var(), {batch, 1, dim}), x}, 1);
   x = add(x, positions(pixels.dim(2) / config_.patch_size, pixels.dim(3) / config_.patch_size,
                        interpolate));
-  x = apply_dropout(x, config_.dropout);
+  x = apply_dropout(x, dropout_);
   for (EncoderLayer* layer : layers_) {
     if (checkpointing_)
       x = checkpoint([layer](const Variables& in) { return Variables{(*layer)(in[0], {})}; }, {x})[0];

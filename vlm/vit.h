@@ -28,6 +28,7 @@ class EncoderLayer : public Module {
  public:
   EncoderLayer(const EncoderConfig& config, const EncoderNames& names);
   Variable operator()(const Variable& x, const AttentionMask& mask);
+  void set_dropout(double p) { dropout_ = p; }
 
  private:
   double dropout_;
@@ -66,12 +67,14 @@ class VisionEncoder : public Module {
   const VisionConfig& config() const { return config_; }
   /// Recompute each block in backward instead of keeping its activations.
   void set_checkpointing(bool on) { checkpointing_ = on; }
+  void set_dropout(double p);
 
  private:
   Variable positions(int64_t height, int64_t width, bool interpolate);
 
   VisionConfig config_;
   bool vit_, checkpointing_ = false;
+  double dropout_;
   Parameter* cls_ = nullptr;
   PatchEmbed* patches_ = nullptr;
   Parameter* positions_ = nullptr;

@@ -33,7 +33,11 @@ Variable Vlm::encode_images(const Variable& pixels) {
 Variable Vlm::embed(const VlmBatch& batch) {
   const int64_t rows = batch.ids.dim(0), tokens = batch.ids.dim(1), dim = config_.language.hidden_size;
   const Variable text = language_.embed(batch.ids);
-  if (!batch.pixels.defined()) return text;
+  if (!batch.pixels.defined()) {
+    const int64_t slots = batch.image_rows.defined() ? batch.image_rows.numel() : 0;
+    check<ShapeError>(slots == 0, "vlm: no images are given, the text has {} slots for image tokens", slots);
+    return text;
+  }
   const Variable image = encode_images(constant(batch.pixels));
   check<ShapeError>(image.dim(0) == batch.image_rows.numel(),
                     "vlm: {} images give {} image tokens, the text has {} slots for them",
@@ -98,7 +102,7 @@ std::string vlm_config_json(const VlmConfig& c) {
   if (type == "idefics3") {
     vision["model_type"] = "idefics3_vision";
     root["architectures"] = {"Idefics3ForConditionalGeneration"};
-    root["scale_factor"] = c.connector.factor;
+    root["scale_factor"] = c.connector.joined();
     root["image_token_id"] = c.image_token_id;
   } else if (type == "llava") {
     vision["model_type"] = "siglip_vision_model";
@@ -114,7 +118,7 @@ std::string vlm_config_json(const VlmConfig& c) {
     root["architectures"] = {"OcellusVlm"};
     root["image_token_id"] = c.image_token_id;
     root["connector_config"] = {
-        {"kind", c.connector.kind}, {"factor", c.connector.factor}, {"hidden_act", c.connector.hidden_act}};
+        {"kind", c.connector.kind}, {"factor", c.connector.joined()}, {"hidden_act", c.connector.hidden_act}};
   }
   if (c.language.pad_token_id >= 0) root["pad_token_id"] = c.language.pad_token_id;
   root["vision_config"] = vision;

@@ -45,6 +45,11 @@ class Vlm : public Module {
   /// Tokens of one square image of `image_size` pixels.
   int64_t tokens_per_image(int64_t image_size) const;
   void set_checkpointing(bool on) { vision_.set_checkpointing(on); }
+  /// Dropout of both towers from here on; a negative p is that of the config.
+  void set_dropout(double p) {
+    vision_.set_dropout(p < 0 ? config_.vision.dropout : p);
+    language_.set_dropout(p < 0 ? config_.language.dropout : p);
+  }
 
  private:
   VlmConfig config_;
