@@ -66,6 +66,7 @@ class Trainer {
   void save_base(size_t stage);
   void end_stage();
   bool run_stage(size_t stage);
+  bool run_stage_or_save(size_t stage);
   StepStats step(Batches& batches);
   void forward_backward(const Batch& batch, int64_t targets, StepStats& stats);
   std::string first_bad_tensor(const std::vector<Batch>& batches);
@@ -327,8 +328,9 @@ std::string Trainer::first_bad_tensor(const std::vector<Batch>& batches) {
 
 // True if training goes on (the update of this step is left out); throws where the policy is to stop.
 bool Trainer::handle_nonfinite(const StepStats& stats) {
+  const double loss = std::isnan(stats.loss) ? std::abs(stats.loss) : stats.loss;  // a NaN has no sign to show
   const std::string what = fmt::format("train: step {} of stage {} is not finite (loss {}): {}",
-                                       global_step_ + 1, stage().name, stats.loss, stats.bad);
+                                       global_step_ + 1, stage().name, loss, stats.bad);
   const std::string& policy = recipe_.numerics.on_nonfinite;
   if (policy == "stop") throw NumericsError(what);
   check<NumericsError>(++skips_ <= recipe_.numerics.max_skips, "{}; numerics.max_skips ({}) is used up", what,
@@ -465,6 +467,20 @@ bool Trainer::run_stage(size_t index) {
   return true;
 }
 
+// Bad data ends a run, but not what it has learnt: the steps done are saved first.
+bool Trainer::run_stage_or_save(size_t index) {
+  try {
+    return run_stage(index);
+  } catch (const FormatError&) {
+    try {
+      if (global_step_ > 0) save_checkpoint();
+    } catch (const Error& error) {
+      progress_->message(error.what());
+    }
+    throw;
+  }
+}
+
 void Trainer::finish() {
   if (ema_) ema_->swap();
   save_model_folder(options_.out + "/model", *model_, *chat_, processor_);
@@ -482,7 +498,12 @@ TrainResult Trainer::run() {
   if (options_.resume) found = find_newest_valid(options_.out);
   if (!found || found->folder.empty()) save_base(first);
   enter_stage(first);
-  if (found) resume_from(*found);
+  if (found) {
+    resume_from(*found);
+  } else if (const auto steps = checkpoint_steps(options_.out); !steps.empty() && !options_.quiet) {
+    fmt::print(stderr, "train: {} holds a run up to step {}; starting afresh replaces it (--resume continues it)\n",
+               options_.out, steps.back());
+  }
   const int64_t resumed = global_step_ > 0 ? global_step_ : -1;
   log_ = std::make_unique<RunLog>(options_.out + "/log.jsonl", resumed);
   if (recipe_.log.tensorboard) events_ = std::make_unique<EventWriter>(options_.out, resumed);
@@ -497,7 +518,7 @@ TrainResult Trainer::run() {
   bool finished = true;
   while (finished) {
     const size_t current = stage_;
-    finished = run_stage(current);
+    finished = run_stage_or_save(current);
     if (!finished || stage_ != current) continue;
     end_stage();
     size_t next = current + 1;
