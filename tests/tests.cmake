@@ -38,6 +38,11 @@ set_tests_properties(golden/shipped golden/shared PROPERTIES LABELS golden)
 add_test(NAME unit/exchange COMMAND ${CMAKE_SOURCE_DIR}/tests/tools/exchange $<TARGET_FILE:ocellus>)
 set_tests_properties(unit/exchange PROPERTIES LABELS unit)
 
+# The program from outside: exit statuses, sentences, signals, full disks.
+add_test(NAME program/outside COMMAND ${CMAKE_SOURCE_DIR}/tests/program/run --program $<TARGET_FILE:ocellus>
+         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+set_tests_properties(program/outside PROPERTIES LABELS program)
+
 # Killed at random moments and resumed: bit-equal. A few kills here; tools/killtest --kills 20 by hand.
 if(EXISTS ${CMAKE_SOURCE_DIR}/tools/killtest)
   add_test(NAME resume/killtest COMMAND ${CMAKE_SOURCE_DIR}/tools/killtest --kills 3 --program $<TARGET_FILE:ocellus>

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/memory/host_memory.h"
+
 namespace ocellus {
 
 // A block is a piece of one raw allocation (a segment); neighbours in it are linked, so that free
@@ -283,8 +285,12 @@ std::vector<std::shared_ptr<CachingAllocator>>& registered() {
 
 const std::shared_ptr<CachingAllocator>& allocator_of(Device device) {
   // Never destroyed: tensors with static lifetime may outlive every other static.
-  static auto* host = new std::shared_ptr<CachingAllocator>(
-      std::make_shared<CachingAllocator>(make_host_memory()));
+  // The limit: Linux would promise more than there is, and kill the process once it is used.
+  static auto* host = [] {
+    auto made = std::make_shared<CachingAllocator>(make_host_memory());
+    made->set_limit(host_memory_bytes());
+    return new std::shared_ptr<CachingAllocator>(std::move(made));
+  }();
   if (device.type == DeviceType::kCpu) return *host;
   for (const auto& allocator : registered())
     if (allocator->device() == device) return allocator;

@@ -1,8 +1,13 @@
 #include "engine/memory/raw_memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <fstream>
+
+#include "engine/memory/host_memory.h"
 
 namespace ocellus {
 namespace {
@@ -44,6 +49,12 @@ class FakeMemory : public RawMemory {
 
 }  // namespace
 
+size_t host_memory_bytes() {
+  auto bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  size_t group = 0;  // the bound of a container; "max" leaves this 0
+  if (std::ifstream("/sys/fs/cgroup/memory.max") >> group && group > 0) bytes = std::min(bytes, group);
+  return bytes;
+}
 std::unique_ptr<RawMemory> make_host_memory() { return std::make_unique<HostMemory>(); }
 std::unique_ptr<RawMemory> make_fake_memory(size_t limit, int index) {
   return std::make_unique<FakeMemory>(limit, index);

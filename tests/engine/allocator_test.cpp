@@ -7,6 +7,7 @@
 #include <cstring>
 #include <thread>
 
+#include "engine/memory/host_memory.h"
 #include "engine/tensor.h"
 
 using namespace ocellus;
@@ -181,6 +182,13 @@ TEST_CASE("allocator: a request that no device could fill is refused before any 
   auto allocator = fake();
   CHECK_THROWS_WITH_AS(allocator->allocate(SIZE_MAX - 100, "op"),
                        "op: cannot allocate 18446744073709551515 bytes", OutOfMemory);
+}
+
+TEST_CASE("allocator: more than the host's memory is refused before the kernel promises it") {
+  REQUIRE(host_memory_bytes() > 0);
+  const auto elements = static_cast<int64_t>(host_memory_bytes());  // of 4 bytes each
+  CHECK_THROWS_WITH_AS(Tensor::empty({elements}, DType::kF32, kCpu, "greedy"),
+                       doctest::Contains("out of memory on cpu"), OutOfMemory);
 }
 
 TEST_CASE("allocator: canaries find a write before or after a block, live or given back") {

@@ -252,6 +252,10 @@ const RegisterCommand kBench({"bench", "timings as medians", "ocellus bench step
                                                                  [a] { return run_ops(*a); });
                                 ops.threads(a->threads);
                                 ops.json(a->json);
+                                for (const char* later : {"ladder", "attention", "data", "decode"})
+                                  options.subcommand(later, "not built yet", [later]() -> int {
+                                    fail<UsageError>("bench {}: not built yet", later);
+                                  });
                                 return [] { return 2; };
                               }});
 

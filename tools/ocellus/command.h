@@ -58,7 +58,7 @@ int run_program(int argc, char** argv);
 
 // ---- what several commands need ---------------------------------------------------------------------
 
-/// "auto" without a GPU says so once and gives the CPU; "cuda" without one is a UsageError.
+/// "auto" without a GPU gives the CPU; "cuda" without one is a DeviceError, any other name a UsageError.
 Device choose_device(const std::string& name);
 /// f32 | bf16 | f64 restricted to `allowed`; UsageError otherwise.
 DType choose_dtype(const std::string& name, const std::vector<DType>& allowed);

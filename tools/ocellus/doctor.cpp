@@ -71,7 +71,7 @@ int run(const Arguments& a) {
     warnings.push_back("the processor has neither AVX2 nor AVX-512: products run at a fraction of its speed");
   try {
     choose_device(a.device);
-  } catch (const UsageError& error) {
+  } catch (const DeviceError& error) {
     warnings.push_back(error.what());
     status = 1;
   }

@@ -25,7 +25,10 @@ std::pair<int, int> parse_size(const std::string& text) {
                       "image: --resize must be WIDTHxHEIGHT, got \"{}\"", text);
     return std::stoi(digits);
   };
-  return {number(text.substr(0, x)), number(x == std::string::npos ? "" : text.substr(x + 1))};
+  const int width = number(text.substr(0, x)), height = number(x == std::string::npos ? "" : text.substr(x + 1));
+  check<UsageError>(int64_t{width} * height <= DecodeOptions{}.max_pixels,
+                    "image: --resize {}x{} is more than {} pixels", width, height, DecodeOptions{}.max_pixels);
+  return {width, height};
 }
 
 int run(const Arguments& a) {

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 struct Arguments {
-  std::string path;
+  std::string path, diagram;
   bool json_output = false;
 };
 
@@ -101,6 +101,7 @@ json describe_run(const std::string& path) {
 }
 
 int run(const Arguments& a) {
+  check<UsageError>(a.diagram.empty(), "inspect: --diagram is not built yet");
   check<FormatError>(fs::exists(a.path), "{}: there is no such file or folder", a.path);
   json document;
   const bool folder = fs::is_directory(a.path);
@@ -128,6 +129,7 @@ const RegisterCommand kInspect(
        auto a = std::make_shared<Arguments>();
        options.positional("path", a->path,
                           "safetensors file, model, adapter or run folder, tar shard");
+       options.option("--diagram", a->diagram, "a diagram of a recipe's model (not built yet)");
        options.json(a->json_output);
        return [a] { return run(*a); };
      }});

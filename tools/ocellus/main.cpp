@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <csignal>
+#include <cstdio>
 #include <new>
 
 #include "engine/check.h"
@@ -16,7 +17,9 @@ int main(int argc, char** argv) {
     return status;
   };
   try {
-    return run_program(argc, argv);
+    const int status = run_program(argc, argv);
+    // What still lies in the buffer must reach a full disk as an error, too.
+    return std::fflush(stdout) == 0 ? status : report("standard output: cannot write", 3);
   } catch (const UsageError& error) {
     return report(error.what(), 2);
   } catch (const FormatError& error) {
@@ -30,6 +33,6 @@ int main(int argc, char** argv) {
   } catch (const DeviceError& error) {
     return report(error.what(), 2);
   } catch (const std::exception& error) {  // files that cannot be written, shapes that do not fit
-    return report(error.what(), 3);
+    return report(std::ferror(stdout) ? "standard output: cannot write" : error.what(), 3);
   }
 }

@@ -1,6 +1,5 @@
 // ocellus ops: the table of all ops, the page of one, and its checks.
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -10,6 +9,7 @@
 #include "cuda/pending.h"
 #include "tools/ocellus/command.h"
 #include "tools/ocellus/embedded_sources.h"
+#include "vlm/recipe.h"
 
 namespace ocellus {
 namespace {
@@ -242,11 +242,9 @@ int run(const Arguments& a) {
   }
   const OpDef* op = find_op(a.name);
   if (!op) {
-    std::string near;
-    for_each_op([&](const OpDef& other) {
-      if (near.empty() && (std::strstr(other.name, a.name.c_str()) || a.name.find(other.name) != std::string::npos))
-        near = other.name;
-    });
+    std::vector<std::string> names;
+    for_each_op([&](const OpDef& other) { names.push_back(other.name); });
+    const std::string near = nearest_name(a.name, names);
     fail<UsageError>("ops: there is no op \"{}\"{}", a.name, near.empty() ? "" : "; did you mean " + near + "?");
   }
   if (a.check) return print_checks(*op, static_cast<uint64_t>(a.seed), a.json);

@@ -1,11 +1,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstring>
 
 #include "engine/check.h"
 #include "engine/dispatch.h"
 #include "engine/parallel.h"
 #include "tools/ocellus/command.h"
+#include "vlm/recipe.h"
 
 namespace ocellus {
 
@@ -43,6 +43,7 @@ void Options::flag(const std::string& flags, bool& value, const std::string& hel
 Options Options::subcommand(const std::string& name, const std::string& help, std::function<int()> run) {
   auto child = std::make_unique<Impl>();
   child->app = impl_.app->add_subcommand(name, help);
+  child->app->footer(impl_.app->get_footer());
   child->run = std::move(run);
   impl_.app->require_subcommand(1);
   impl_.children.push_back(std::move(child));
@@ -58,6 +59,18 @@ RegisterCommand::RegisterCommand(Command command) { all_commands().push_back(std
 namespace {
 // Commands of the contract that later work brings: named, so that asking for one says so.
 constexpr const char* kLater[] = {"check", "plan", "template", "metrics", "merge", "export", "study"};
+
+// A first argument that is neither an option nor the name of a command.
+void check_command(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Command& command : all_commands()) names.push_back(command.name);
+  if (name.starts_with("-") || std::find(names.begin(), names.end(), name) != names.end()) return;
+  for (const char* later : kLater)
+    check<UsageError>(name != later, "the command {} is not built yet", name);
+  const std::string near = nearest_name(name, names);
+  fail<UsageError>("there is no command \"{}\"{}; see ocellus --help", name,
+                   near.empty() ? "" : "; did you mean " + near + "?");
+}
 }  // namespace
 
 int run_program(int argc, char** argv) {
@@ -74,14 +87,7 @@ int run_program(int argc, char** argv) {
     impl->run = command.declare(options);
     implementations.push_back(std::move(impl));
   }
-  if (argc > 1)
-    for (const char* later : kLater)
-      if (!std::strcmp(argv[1], later) && std::none_of(all_commands().begin(), all_commands().end(), [&](const Command& c) {
-            return !std::strcmp(c.name, later);
-          })) {
-        fmt::print(stderr, "ocellus: the command {} is not built yet\n", later);
-        return 2;
-      }
+  if (argc > 1) check_command(argv[1]);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
@@ -106,9 +112,9 @@ Device choose_device(const std::string& name) {
   const bool cuda = name == "cuda" || (name.starts_with("cuda:") && name.size() > 5 &&
                                        name.find_first_not_of("0123456789", 5) == std::string::npos);
   check<UsageError>(cuda, "--device: must be cpu, cuda, cuda:N or auto, got \"{}\"", name);
-  check<UsageError>(kWithCuda, "--device {}: this program was built without CUDA; build the cuda preset",
-                    name);
-  fail<UsageError>("--device {}: training and inference run on the CPU only so far", name);
+  check<DeviceError>(kWithCuda, "--device {}: this program was built without CUDA; build the cuda preset",
+                     name);
+  fail<DeviceError>("--device {}: training and inference run on the CPU only so far", name);
 }
 
 DType choose_dtype(const std::string& name, const std::vector<DType>& allowed) {

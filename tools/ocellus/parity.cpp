@@ -1,4 +1,5 @@
 // ocellus parity: does a checkpoint compute here what it computes in transformers?
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "tools/ocellus/command.h"
@@ -38,6 +39,8 @@ void print_rows(const std::vector<ParityRow>& rows, bool verbose) {
 int run(const Arguments& a) {
   use_threads(a.threads);
   const DType dtype = choose_dtype(a.dtype, {DType::kF32, DType::kF64});
+  for (const std::string& folder : a.folders)
+    check<FormatError>(std::filesystem::is_directory(folder), "{}: there is no such folder", folder);
   nlohmann::json document = nlohmann::json::array();
   int passed = 0, failed = 0;
   for (const std::string& folder : a.folders) {

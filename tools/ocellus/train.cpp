@@ -10,7 +10,8 @@ namespace ocellus {
 namespace {
 
 struct Arguments {
-  std::string recipe, out, compare, device = "auto";
+  std::string recipe, out, compare, device = "auto", dtype;
+  std::string seed;
   std::vector<std::string> settings;
   int64_t threads = 0;
   bool resume = false, json = false, help_recipe = false;
@@ -34,7 +35,11 @@ int run(const Arguments& a) {
   }
   check<UsageError>(!a.recipe.empty(), "train: needs a recipe; see ocellus train --help");
   choose_device(a.device);
-  Recipe recipe = load_recipe(a.recipe, a.settings);
+  std::vector<std::string> settings = a.settings;
+  if (!a.dtype.empty()) settings.push_back(fmt::format("precision={}", a.dtype));
+  if (!a.seed.empty()) settings.push_back(fmt::format("seed={}", a.seed));
+  use_threads(a.threads);
+  Recipe recipe = load_recipe(a.recipe, settings);
   if (a.threads > 0) recipe.threads = a.threads;
   TrainOptions options;
   options.out = a.out.empty() ? "runs/" + recipe.name : a.out;
@@ -73,6 +78,8 @@ const RegisterCommand kTrain({"train", "train the model of a recipe, in stages",
                                              "continue from the newest valid checkpoint in the run folder");
                                 options.flag("--help-recipe", a->help_recipe, "print every key of a recipe");
                                 options.device(a->device);
+                                options.dtype(a->dtype, "f32, bf16 (default: the recipe's precision)");
+                                options.option("--seed", a->seed, "in place of the recipe's seed");
                                 options.threads(a->threads);
                                 options.json(a->json);
                                 return [a] { return run(*a); };
