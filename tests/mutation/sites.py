@@ -448,7 +448,9 @@ def rewritten(source, sites):
     for site in sites:
         begin, end = source.tokens[site.begin].begin, source.tokens[site.end - 1].end
         if STATEMENT in site.kinds:
-            inserts.append((begin, 1, -end, f"if (!::ocellus::mutation::dropped({site.number})) "))
+            # In braces: an `else` may follow.
+            inserts.append((begin, 1, -end, f"{{ if (!::ocellus::mutation::dropped({site.number})) "))
+            inserts.append((end, 0, -begin, " }"))
         else:
             inserts.append((begin, 1, -end, f"::ocellus::mutation::at<{site.number}>("))
             inserts.append((end, 0, -begin, ")"))
