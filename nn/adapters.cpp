@@ -251,10 +251,34 @@ Adapters add_lora(Module& model, const std::vector<std::string>& patterns, LoraC
   return add_lora(model, config, seed, file_name);
 }
 
-Adapters load_lora(Module& model, const std::string& folder, const NameMap& file_name) {
+namespace {
+
+// Modules that the tensors of an adapter file belong to.
+std::set<std::string> adapted_in(const std::string& path) {
+  std::set<std::string> modules;
+  if (!fs::exists(path)) return modules;
+  const std::string prefix = kPrefix;
+  for (const std::string& name : CheckpointReader(path).names())
+    if (const size_t at = name.find(".lora_"); at != std::string::npos && name.starts_with(prefix))
+      modules.insert(name.substr(prefix.size(), at - prefix.size()));
+  return modules;
+}
+
+}  // namespace
+
+Adapters load_lora(Module& model, const std::string& folder, const std::vector<NameMap>& trees) {
   const LoraConfig config = load_lora_config(folder);
+  const std::set<std::string> wanted = adapted_in(folder + "/adapter_model.safetensors");
+  NameMap chosen = trees.empty() ? NameMap() : trees[0];
+  for (const NameMap& tree : trees) {
+    std::set<std::string> names;
+    for (const NamedModule& entry : named_modules(model, tree)) names.insert(entry.name);
+    if (!std::includes(names.begin(), names.end(), wanted.begin(), wanted.end())) continue;
+    chosen = tree;
+    break;
+  }
   try {
-    Adapters adapters = add_lora(model, config, 0, file_name, false);
+    Adapters adapters = add_lora(model, config, 0, chosen, false);
     adapters.load(folder);
     return adapters;
   } catch (const UsageError& error) {

@@ -82,9 +82,9 @@ class Adapters {
 Adapters add_lora(Module& model, const LoraConfig& config, uint64_t seed = 0,
                   const NameMap& file_name = {}, bool strict = true);
 
-/// matching_layers — paths of the layers that patterns mean: by name_matches, or every linear layer for
-/// "all-linear". A pattern that ends in `*` leaves embeddings and output layers out. UsageError for a
-/// pattern that matches nothing, naming the nearest path.
+/// matching_layers — paths of the layers that patterns mean: by name_matches, or every linear layer
+/// for "all-linear". A pattern that ends in `*` leaves embeddings and output layers out. UsageError
+/// for a pattern that matches nothing, naming the nearest path.
 std::vector<std::string> matching_layers(Module& model, const std::vector<std::string>& patterns);
 
 /// add_lora(model, "language.*.{q,v}_proj", {.rank = 8, .alpha = 16}) — on the layers whose path in
@@ -92,8 +92,11 @@ std::vector<std::string> matching_layers(Module& model, const std::vector<std::s
 Adapters add_lora(Module& model, const std::vector<std::string>& patterns, LoraConfig config,
                   uint64_t seed = 0, const NameMap& file_name = {});
 
-/// load_lora — an adapter folder onto a model. FormatError for what does not fit.
-Adapters load_lora(Module& model, const std::string& folder, const NameMap& file_name = {});
+/// load_lora — an adapter folder onto a model. FormatError for what does not fit. `trees` are the
+/// names that modules may go by, the usual first: the first that has all modules of the file
+/// counts.
+Adapters load_lora(Module& model, const std::string& folder,
+                   const std::vector<NameMap>& trees = {});
 
 /// AdaptersOff — while it lives, the model computes as it did before the adapters: the reference of
 /// DPO.

@@ -12,6 +12,7 @@
 #include "engine/json.h"
 #include "engine/random.h"
 #include "vlm/hf_model.h"
+#include "vlm/module_names.h"
 #include "vlm/vlm.h"
 
 namespace ocellus {
@@ -101,7 +102,7 @@ class OpenHf : public OpenModel {
   }
   Module& module() override { return *model_; }
   NameMap file_name() const override { return {}; }
-  NameMap module_name() const override { return {}; }
+  NameMap module_name() const override { return module_names(architecture_); }
   std::string transformers_class() const override { return architecture_; }
 
  protected:

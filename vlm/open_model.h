@@ -27,6 +27,10 @@ class OpenModel {
   /// Computed in f32, or in bf16 as in mixed training.
   ModelOutputs sample_outputs(DType precision);
 
+  /// An adapter folder onto the model, by the module tree of transformers 5 or the names in files.
+  Adapters load_adapters(const std::string& folder) {
+    return load_lora(module(), folder, {module_name(), file_name()});
+  }
   /// Parameters by their file names, for save_model_tensors.
   std::vector<std::pair<std::string, Tensor>> file_tensors();
 

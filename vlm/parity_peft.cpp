@@ -1,15 +1,18 @@
 // Goldens of kind "peft": a base model with an adapter folder of PEFT.
 #include "nn/lora.h"
 #include "vlm/golden.h"
+#include "vlm/module_names.h"
 
 namespace ocellus {
 namespace {
 
 std::vector<ParityRow> peft_parity(const std::string& folder, DType dtype) {
   const Golden golden(folder, dtype);
-  auto model = load_hf_model(folder, golden.meta.at("class").get<std::string>(), dtype);
+  const std::string architecture = golden.meta.at("class").get<std::string>();
+  auto model = load_hf_model(folder, architecture, dtype);
   ParameterDType scope(dtype);
-  Adapters adapters = load_lora(*model, folder + "/" + golden.meta.value("adapter", "adapter"));
+  Adapters adapters = load_lora(*model, folder + "/" + golden.meta.value("adapter", "adapter"),
+                                {module_names(architecture), NameMap()});
   std::vector<ParityRow> rows;
   const HfInputs in = golden.inputs("in.");
   HfOutputs outputs;

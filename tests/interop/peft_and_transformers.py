@@ -48,7 +48,7 @@ def difference(a, b):
 
 def tiny(work, name, config_class, model_class, **settings):
     torch.manual_seed(7)
-    model = model_class(config_class(vocab_size=96, **settings)).eval()
+    model = model_class(config_class(**settings)).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(0, 0.2)
@@ -58,17 +58,26 @@ def tiny(work, name, config_class, model_class, **settings):
 
 
 def text_models(work):
-    llama = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+    llama = dict(vocab_size=96, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
                  num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, eos_token_id=1, bos_token_id=2)
     yield tiny(work, "llama", transformers.LlamaConfig, transformers.LlamaForCausalLM, **llama)
     yield tiny(work, "llama_bias", transformers.LlamaConfig, transformers.LlamaForCausalLM, attention_bias=True,
                mlp_bias=True, **llama)
-    yield tiny(work, "gpt2", transformers.GPT2Config, transformers.GPT2LMHeadModel, n_embd=24, n_layer=2, n_head=4,
-               n_positions=64, pad_token_id=0, eos_token_id=1, bos_token_id=2)
+    yield tiny(work, "gpt2", transformers.GPT2Config, transformers.GPT2LMHeadModel, vocab_size=96, n_embd=24,
+               n_layer=2, n_head=4, n_positions=64, pad_token_id=0, eos_token_id=1, bos_token_id=2)
+
+
+def vision_models(work):
+    yield tiny(work, "vit", transformers.ViTConfig, transformers.ViTModel, hidden_size=24, intermediate_size=40,
+               num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8)
 
 
 def adapters_for(name):
-    c = lambda **k: peft.LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=6, init_lora_weights=False, **k)
+    c = lambda **k: peft.LoraConfig(task_type=None if name == "vit" else "CAUSAL_LM", r=4, lora_alpha=6,
+                                    init_lora_weights=False, **k)
+    if name == "vit":
+        return {"list": c(target_modules=["q_proj", "v_proj"]), "all_linear": c(target_modules="all-linear"),
+                "dora": c(target_modules=["o_proj", "fc1"], use_dora=True, modules_to_save=["layernorm"])}
     if name == "gpt2":
         return {"conv1d": c(target_modules=["c_attn", "c_proj"], fan_in_fan_out=True),
                 "conv1d_dora": c(target_modules=["c_attn"], fan_in_fan_out=True, use_dora=True),
@@ -102,10 +111,12 @@ def disturb(model):
 
 def adapters_both_ways(work):
     """An adapter of peft, merged here, opened there; and written here again, opened by peft."""
-    ids = torch.randint(3, 96, (2, 9))
-    for folder, _ in text_models(work):
+    ids, pixels = torch.randint(3, 96, (2, 9)), torch.randn(2, 3, 32, 32)
+    for folder, base in [*text_models(work), *vision_models(work)]:
         name = os.path.basename(folder)
-        fresh = lambda: transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+        open_one = lambda path: type(base).from_pretrained(path).eval()
+        fresh = lambda: open_one(folder)
+        run = lambda model: model(pixels).last_hidden_state if name == "vit" else model(ids).logits
         for kind, config in adapters_for(name).items():
             label = f"{name}/{kind}"
             try:
@@ -114,15 +125,15 @@ def adapters_both_ways(work):
                 disturb(model)
                 adapter, merged, again = (os.path.join(work, f"{name}-{kind}-{x}") for x in ("a", "m", "w"))
                 model.save_pretrained(adapter)
-                want = model(ids).logits
+                want = run(model)
                 report = json.loads(ocellus("merge", "--model", folder, "--adapter", adapter, "--out", merged, "--json"))
-                got = transformers.AutoModelForCausalLM.from_pretrained(merged).eval()(ids).logits
+                got = run(open_one(merged))
                 check(f"{label}: merged here, opened by transformers", difference(got, want) < 1e-5,
                       f"rel {difference(got, want):.1e}, merge says {report['merged_vs_unmerged']['f32']['relative']:.1e}")
                 ocellus("export", "--model", adapter, "--base", folder, "--to", "peft", "--out", again)
                 reopened = peft.PeftModel.from_pretrained(fresh(), again).eval()
-                check(f"{label}: written here, opened by peft", difference(reopened(ids).logits, want) < 1e-6,
-                      f"rel {difference(reopened(ids).logits, want):.1e}")
+                check(f"{label}: written here, opened by peft", difference(run(reopened), want) < 1e-6,
+                      f"rel {difference(run(reopened), want):.1e}")
                 theirs = load_file(f"{adapter}/adapter_model.safetensors")
                 ours = load_file(f"{again}/adapter_model.safetensors")
                 odd = {k for k in theirs if ".original_module." in k or ".modules_to_save." in k}

@@ -51,7 +51,7 @@ TEST_CASE("open_model: adapters change the outputs, and merging keeps the change
   adapters.merge();
   CHECK(compare_outputs(model->sample_outputs(DType::kF32), changed).relative < 1e-5);
   auto again = open_model(golden("llama_left_pad"));
-  load_lora(again->module(), folder.path, again->module_name());
+  again->load_adapters(folder.path);
   CHECK(compare_outputs(again->sample_outputs(DType::kF32), changed).largest == 0);
 }
 
@@ -93,4 +93,26 @@ TEST_CASE("open_model: weights keep the types of the folder they came from") {
   CHECK(like[0].second.dtype() == DType::kBF16);
   CHECK(like[1].second.dtype() == DType::kF32);
   CHECK(like[2].second.dtype() == DType::kF32);
+}
+
+TEST_CASE(
+    "open_model: adapters go by the module tree of transformers 5, or by the names in files") {
+  TemporaryFolder folder;
+  for (const bool by_files : {false, true}) {
+    auto model = open_model(golden("vit_interpolate"));
+    const ModelOutputs base = model->sample_outputs(DType::kF32);
+    LoraConfig config;
+    config.targets.list = {by_files ? "query" : "q_proj"};
+    config.init = "random";
+    Adapters adapters =
+        add_lora(model->module(), config, 1, by_files ? model->file_name() : model->module_name());
+    CHECK(adapters.modules()[0] ==
+          (by_files ? "encoder.layer.0.attention.attention.query" : "layers.0.attention.q_proj"));
+    const ModelOutputs changed = model->sample_outputs(DType::kF32);
+    CHECK(compare_outputs(changed, base).relative > 1e-3);
+    adapters.save(folder.path);
+    auto again = open_model(golden("vit_interpolate"));
+    again->load_adapters(folder.path);
+    CHECK(compare_outputs(again->sample_outputs(DType::kF32), changed).largest == 0);
+  }
 }

@@ -88,7 +88,7 @@ TEST_CASE(
   }
   // Base and adapter together are the model.
   auto together = open_model(run + "/base");
-  load_lora(together->module(), run + "/adapter", together->module_name());
+  together->load_adapters(run + "/adapter");
   CHECK(compare_outputs(together->sample_outputs(DType::kF32),
                         open_model(run + "/model")->sample_outputs(DType::kF32))
             .relative < 1e-5);
@@ -137,7 +137,7 @@ TEST_CASE("lora stage: parts without adapters follow `train`, as modules trained
   CHECK(moved > 10);
   CHECK(same > 5);
   auto together = open_model(run + "/base");
-  load_lora(together->module(), run + "/adapter", together->module_name());
+  together->load_adapters(run + "/adapter");
   CHECK(compare_outputs(together->sample_outputs(DType::kF32),
                         open_model(run + "/model")->sample_outputs(DType::kF32))
             .relative < 1e-5);

@@ -83,11 +83,11 @@ Outcome export_peft(const Arguments& a, OutputFolder& out) {
                     "export: the base model {} is not there; say where it is with --base DIR",
                     base);
   auto model = open_model(base);
-  Adapters adapters = load_lora(model->module(), folder, model->module_name());
+  Adapters adapters = model->load_adapters(folder);
   adapters.set_base_model(fs::absolute(base).lexically_normal().string());
   adapters.save(out.path());
   auto again = open_model(base);
-  Adapters reread = load_lora(again->module(), out.path(), again->module_name());
+  Adapters reread = again->load_adapters(out.path());
   check<Error>(reread.parameters().size() == adapters.parameters().size(),
                "export: {} tensors were written, {} read", adapters.parameters().size(),
                reread.parameters().size());

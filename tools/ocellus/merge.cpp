@@ -26,7 +26,7 @@ int run(const Arguments& a) {
   OutputFolder out(a.out);
   auto model = open_model(folder);
   const ModelOutputs base = model->sample_outputs(DType::kF32);
-  Adapters adapters = load_lora(model->module(), a.adapter, model->module_name());
+  Adapters adapters = model->load_adapters(a.adapter);
   const auto layers = adapters.modules().size(), tensors = adapters.parameters().size();
   const ModelOutputs before = model->sample_outputs(DType::kF32),
                      before_bf16 = model->sample_outputs(DType::kBF16);
