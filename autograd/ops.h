@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "autograd/variable.h"
+#include "engine/kernels/conv2d.h"
+#include "engine/kernels/max_pool2d.h"
 #include "engine/random.h"
 
 namespace ocellus {
@@ -109,6 +111,26 @@ Variable pixel_shuffle(const Variable& x, int64_t height, int64_t width, int64_t
 /// positions;  table [h·w, C] → [new_h·new_w, C].
 Variable resize_positions(const Variable& table, int64_t height, int64_t width, int64_t new_height,
                           int64_t new_width);
+/// resize_positions_antialias — the same with a = -0.5 and smoothing where it shrinks.
+Variable resize_positions_antialias(const Variable& table, int64_t height, int64_t width,
+                                    int64_t new_height, int64_t new_width);
+/// conv2d — convolution with stride, zero padding and groups (ConvShape);  x [B, C, H, W], weight [O,
+/// C/groups, KH, KW], bias [O] or absent → [B, O, OH, OW].
+Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias, ConvShape shape);
+/// max_pool2d — largest value of each window (PoolShape);  x [B, C, H, W] → [B, C, OH, OW].
+Variable max_pool2d(const Variable& x, PoolShape shape);
+/// batch_norm — (x - mean)/√(variance + eps)·weight + bias by channel, statistics [C] given.
+Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias, const Tensor& mean,
+                    const Tensor& variance, float eps);
+/// batch_norm_train — the same with the statistics of x, over batch and picture.
+struct BatchNormTrained {
+  Variable y;
+  Tensor mean, variance;  // [C]; the variance is divided by the count
+};
+BatchNormTrained batch_norm_train(const Variable& x, const Variable& weight, const Variable& bias,
+                                  float eps);
+/// global_response_norm — w·x·n + b + x, n = ‖x‖ of each channel over its mean;  x [B, H, W, C].
+Variable global_response_norm(const Variable& x, const Variable& weight, const Variable& bias);
 /// dropout — y = x·keep/(1 - p), the mask drawn from `key` and regenerated in backward.
 Variable dropout(const Variable& x, float p, RngKey key);
 

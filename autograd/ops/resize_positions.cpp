@@ -32,6 +32,49 @@ Tensor axis_matrix(int64_t from, int64_t to) {
   return out;
 }
 
+// One axis of the antialiased resize: the cubic with a = -0.5, widened by from/to where the axis
+// shrinks, its weights over the places that exist made to add up to one.
+Tensor smooth_axis_matrix(int64_t from, int64_t to) {
+  Tensor out = Tensor::zeros({to, from}, DType::kF64);
+  double* matrix = out.mutable_data<double>("resize_positions_antialias");
+  const double scale = static_cast<double>(from) / static_cast<double>(to);
+  const double stretch = std::max(scale, 1.0);
+  auto cubic = [](double distance) {
+    const double d = std::fabs(distance);
+    if (d <= 1) return (1.5 * d - 2.5) * d * d + 1;
+    return d < 2 ? -0.5 * (((d - 5) * d + 8) * d - 4) : 0;
+  };
+  for (int64_t i = 0; i < to; ++i, matrix += from) {
+    const double centre = (static_cast<double>(i) + 0.5) * scale;
+    const auto begin = std::max<int64_t>(0, static_cast<int64_t>(centre - 2 * stretch + 0.5));
+    const auto end = std::min(from, static_cast<int64_t>(centre + 2 * stretch + 0.5));
+    double sum = 0;
+    for (int64_t j = begin; j < end; ++j)
+      sum += matrix[j] = cubic((static_cast<double>(j) + 0.5 - centre) / stretch);
+    for (int64_t j = begin; j < end; ++j) matrix[j] /= sum;
+  }
+  return out;
+}
+
+// y = rows·table·columnsᵀ for every channel.
+Variable resized_by(const Variable& table, const Tensor& rows, const Tensor& columns) {
+  const int64_t height = rows.dim(1), width = columns.dim(1), dim = table.dim(1);
+  const Variable tall =
+      matmul(constant(rows.to(table.dtype())), reshape(table, {height, width * dim}));
+  const Variable wide =
+      matmul(constant(columns.to(table.dtype())), reshape(tall, {rows.dim(0), width, dim}));
+  return reshape(wide, {rows.dim(0) * columns.dim(0), dim});
+}
+
+void check_sizes(const char* op, const Variable& table, Grid from, Grid to) {
+  check<ShapeError>(table.rank() == 2 && from.height > 0 && from.width > 0 &&
+                        table.dim(0) == from.height * from.width,
+                    "{}: table must be [{}·{}, C], got {}", op, from.height, from.width,
+                    table.value().describe());
+  check<ShapeError>(to.height > 0 && to.width > 0, "{}: the new size must be positive, got {}×{}",
+                    op, to.height, to.width);
+}
+
 Sample resize_sample(Rng& r, Grid from, Grid to, int64_t dim) {
   return {
       .inputs = {r.normal({from.height * from.width, dim})},
@@ -41,13 +84,8 @@ Sample resize_sample(Rng& r, Grid from, Grid to, int64_t dim) {
           },
       .reference =
           [=](const Variables& in) {
-            // One axis after the other, as products of matrices.
-            const DType dtype = in[0].dtype();
-            const Variable rows = constant(axis_matrix(from.height, to.height).to(dtype));
-            const Variable columns = constant(axis_matrix(from.width, to.width).to(dtype));
-            const Variable tall = matmul(rows, reshape(in[0], {from.height, from.width * dim}));
-            const Variable wide = matmul(columns, reshape(tall, {to.height, from.width, dim}));
-            return Variables{reshape(wide, {to.height * to.width, dim})};
+            return Variables{resized_by(in[0], axis_matrix(from.height, to.height),
+                                        axis_matrix(from.width, to.width))};
           }};
 }
 
@@ -78,20 +116,46 @@ static const OpDef kResizePositions{.name = "resize_positions",
 /// Equal sizes hand the table on as it is.
 Variable resize_positions(const Variable& table, int64_t height, int64_t width, int64_t new_height,
                           int64_t new_width) {
-  check<ShapeError>(table.rank() == 2 && height > 0 && width > 0 && table.dim(0) == height * width,
-                    "resize_positions: table must be [{}·{}, C], got {}", height, width,
-                    table.value().describe());
-  check<ShapeError>(new_height > 0 && new_width > 0,
-                    "resize_positions: the new size must be positive, got {}×{}", new_height,
-                    new_width);
+  const Grid from{height, width}, to{new_height, new_width};
+  check_sizes("resize_positions", table, from, to);
   if (height == new_height && width == new_width)
     return record(kResizePositions, {table}, table.value(),
                   [](const Tensor& dy, Needs) { return Tensors{dy}; });
-  const Grid from{height, width}, to{new_height, new_width};
   return record(kResizePositions, {table}, resize_positions_forward(table.value(), from, to),
                 [from, to](const Tensor& dy, Needs) {
                   return Tensors{resize_positions_backward(dy, from, to)};
                 });
+}
+
+static Sample antialias_sample(Rng& r, Grid from, Grid to, int64_t dim) {
+  return {.inputs = {r.normal({from.height * from.width, dim})}, .run = [=](const Variables& in) {
+            return Variables{
+                resize_positions_antialias(in[0], from.height, from.width, to.height, to.width)};
+          }};
+}
+static const OpDef kResizePositionsAntialias{
+    .name = "resize_positions_antialias",
+    .inputs = {{"table"}},
+    .precision = Precision::kFollow,
+    .samples = {{"up",
+                 [](Rng& r) {
+                   return antialias_sample(r, {3, 3}, {5, 4}, 4);
+                 }},
+                {"odd down and up",
+                 [](Rng& r) {
+                   return antialias_sample(r, {5, 3}, {2, 7}, 3);
+                 }}},
+    .composite = true};
+
+/// resize_positions_antialias — bicubic resize of a table of positions as pictures are resized: a =
+/// -0.5, the kernel widened where an axis shrinks, weights beyond the edge left out. `antialias` of
+/// PyTorch's interpolate, which DINOv2 with registers asks for.  table [h·w, C] → [new_h·new_w, C].
+/// Made of matmul, since a table is resized once for many pictures.
+Variable resize_positions_antialias(const Variable& table, int64_t height, int64_t width,
+                                    int64_t new_height, int64_t new_width) {
+  check_sizes("resize_positions_antialias", table, {height, width}, {new_height, new_width});
+  return resized_by(table, smooth_axis_matrix(height, new_height),
+                    smooth_axis_matrix(width, new_width));
 }
 
 }  // namespace ocellus

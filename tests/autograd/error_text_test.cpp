@@ -290,10 +290,72 @@ std::vector<Wrong> losses() {
   };
 }
 
+std::vector<Wrong> convolutions() {
+  const Tensor one = Tensor::full({3}, 1, DType::kF32);
+  return {
+      {"conv2d", "x", "x", "[B, C, H, W]", "[3, 8, 8]",
+       [] {
+         conv2d(f({3, 8, 8}), f({5, 3, 3, 3}), {}, {});
+       }},
+      {"conv2d", "weight", "weight", "[multiple of 1, 3, KH, KW]", "[5, 2, 3, 3]",
+       [] {
+         conv2d(f({1, 3, 8, 8}), f({5, 2, 3, 3}), {}, {});
+       }},
+      {"conv2d", "bias", "bias", "[5]", "[4]",
+       [] {
+         conv2d(f({1, 3, 8, 8}), f({5, 3, 3, 3}), f({4}), {});
+       }},
+      {"max_pool2d", "x", "x", "[B, C, H, W]", "[3, 8, 8]",
+       [] {
+         max_pool2d(f({3, 8, 8}), {});
+       }},
+      {"batch_norm", "x", "x", "[B, C, H, W]", "[2, 3]",
+       [one] {
+         batch_norm(f({2, 3}), f({3}), f({3}), one, one, 1e-5f);
+       }},
+      {"batch_norm", "weight", "weight", "[3]", "[4]",
+       [one] {
+         batch_norm(f({1, 3, 2, 2}), f({4}), f({3}), one, one, 1e-5f);
+       }},
+      {"batch_norm", "bias", "bias", "[3]", "[1, 3]",
+       [one] {
+         batch_norm(f({1, 3, 2, 2}), f({3}), f({1, 3}), one, one, 1e-5f);
+       }},
+      {"batch_norm_train", "x", "x", "[B, C, H, W]", "[0, 3, 2, 2]",
+       [] {
+         batch_norm_train(f({0, 3, 2, 2}), f({3}), f({3}), 1e-5f);
+       }},
+      {"batch_norm_train", "weight", "weight", "[3]", "[4]",
+       [] {
+         batch_norm_train(f({1, 3, 2, 2}), f({4}), f({3}), 1e-5f);
+       }},
+      {"batch_norm_train", "bias", "bias", "[3]", "[1, 3]",
+       [] {
+         batch_norm_train(f({1, 3, 2, 2}), f({3}), f({1, 3}), 1e-5f);
+       }},
+      {"global_response_norm", "x", "x", "[B, H, W, C]", "[2, 3]",
+       [] {
+         global_response_norm(f({2, 3}), f({3}), f({3}));
+       }},
+      {"global_response_norm", "weight", "weight", "3 channels of x", "[4]",
+       [] {
+         global_response_norm(f({1, 2, 2, 3}), f({4}), f({3}));
+       }},
+      {"global_response_norm", "bias", "bias", "3 channels of x", "[3, 1]",
+       [] {
+         global_response_norm(f({1, 2, 2, 3}), f({3}), f({3, 1}));
+       }},
+      {"resize_positions_antialias", "table", "table", "[2·2, C]", "[3, 4]",
+       [] {
+         resize_positions_antialias(f({3, 4}), 2, 2, 3, 3);
+       }},
+  };
+}
+
 std::vector<Wrong> all_rows() {
   std::vector<Wrong> rows;
-  for (auto* part :
-       {&elementwise, &moves_and_sums, &products_and_rows, &transformer_parts, &losses})
+  for (auto* part : {&elementwise, &moves_and_sums, &products_and_rows, &transformer_parts,
+                     &convolutions, &losses})
     for (Wrong& row : part()) rows.push_back(std::move(row));
   return rows;
 }
