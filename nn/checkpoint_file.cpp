@@ -458,26 +458,17 @@ std::string listing(const std::vector<std::string>& names, const std::set<std::s
   if (names.size() > 8) text += fmt::format(", and {} more", names.size() - 8);
   return text;
 }
-}  // namespace
 
-void load_parameters(Module& module, const CheckpointReader& checkpoint, const NameMap& file_name,
-                     const std::vector<std::string>& ignored) {
-  auto parameters = module.parameters();
-  if (file_name)
-    for (auto& [name, parameter] : parameters) name = file_name(name);
-  load_tensors(parameters, checkpoint, ignored);
-}
-
-void load_tensors(const std::vector<std::pair<std::string, Parameter*>>& parameters,
-                  const CheckpointReader& checkpoint, const std::vector<std::string>& ignored) {
+// Values by their names in the file: parameters, and buffers of any type.
+void load_values(const std::vector<std::pair<std::string, Tensor*>>& values,
+                 const CheckpointReader& checkpoint, const std::vector<std::string>& ignored) {
   std::set<std::string> unused;
   for (const std::string& name : checkpoint.names()) unused.insert(name);
   for (const std::string& name : ignored) unused.erase(name);
   std::vector<std::string> missing;
   std::string shapes;
   std::set<std::string> wanted;
-  std::vector<std::pair<std::string, Parameter*>> found;
-  for (const auto& [stored, parameter] : parameters) {
+  for (const auto& [stored, value] : values) {
     wanted.insert(stored);
     if (!checkpoint.contains(stored)) {
       missing.push_back(stored);
@@ -485,10 +476,9 @@ void load_tensors(const std::vector<std::pair<std::string, Parameter*>>& paramet
     }
     unused.erase(stored);
     const Shape& shape = checkpoint.info(stored).shape;
-    if (!(shape == parameter->shape()))
+    if (!(shape == value->shape()))
       shapes += fmt::format("; {} is {} in the file, {} in the model", stored, to_string(shape),
-                            to_string(parameter->shape()));
-    found.emplace_back(stored, parameter);
+                            to_string(value->shape()));
   }
   const std::vector<std::string> extra(unused.begin(), unused.end());
   if (!missing.empty() || !extra.empty() || !shapes.empty()) {
@@ -498,7 +488,38 @@ void load_tensors(const std::vector<std::pair<std::string, Parameter*>>& paramet
     text += shapes;
     throw FormatError(text);
   }
-  for (auto& [stored, parameter] : found) checkpoint.read_into(stored, parameter->mutable_value());
+  for (const auto& [stored, value] : values) {
+    if (is_floating(value->dtype())) {
+      checkpoint.read_into(stored, *value);
+      continue;
+    }
+    const Tensor tensor = checkpoint.read(stored);
+    check<FormatError>(!is_floating(tensor.dtype()),
+                       "load_checkpoint: {} in {} holds {}, not whole numbers", stored,
+                       checkpoint.path(), dtype_name(tensor.dtype()));
+    *value = tensor.to(value->dtype()).clone();
+  }
+}
+}  // namespace
+
+void load_parameters(Module& module, const CheckpointReader& checkpoint, const NameMap& file_name,
+                     const std::vector<std::string>& ignored) {
+  std::vector<std::pair<std::string, Tensor*>> values;
+  auto add = [&](const std::string& name, Tensor& value) {
+    values.emplace_back(file_name ? file_name(name) : name, &value);
+  };
+  module.for_each_parameter(
+      [&](const std::string& name, Parameter& parameter) { add(name, parameter.mutable_value()); });
+  module.for_each_buffer(add);
+  load_values(values, checkpoint, ignored);
+}
+
+void load_tensors(const std::vector<std::pair<std::string, Parameter*>>& parameters,
+                  const CheckpointReader& checkpoint, const std::vector<std::string>& ignored) {
+  std::vector<std::pair<std::string, Tensor*>> values;
+  for (const auto& [stored, parameter] : parameters)
+    values.emplace_back(stored, &parameter->mutable_value());
+  load_values(values, checkpoint, ignored);
 }
 
 }  // namespace ocellus

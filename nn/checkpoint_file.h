@@ -80,8 +80,8 @@ uint64_t safetensors_size(const std::vector<std::pair<std::string, Tensor>>& ten
 /// NameMap — file name of each parameter name; the identity if empty.
 using NameMap = std::function<std::string(const std::string&)>;
 
-/// load_parameters — copies every parameter of `module` from the checkpoint, converted to the
-/// parameter's dtype. Parameters missing in the file, tensors the model does not use (other than
+/// load_parameters — copies every parameter and buffer of `module` from the checkpoint, converted to
+/// its dtype. Those missing in the file, tensors the model does not use (other than
 /// `ignored`) and wrong shapes are one FormatError that lists both sides, with the nearest names.
 void load_parameters(Module& module, const CheckpointReader& checkpoint,
                      const NameMap& file_name = {}, const std::vector<std::string>& ignored = {});

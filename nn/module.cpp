@@ -79,6 +79,18 @@ void Module::drop_(const Module& child) {
   std::erase_if(children_, [&](const auto& entry) { return entry.second.get() == &child; });
 }
 
+Tensor& Module::buffer_(const std::string& name, Tensor value) {
+  buffers_.emplace_back(name, std::make_unique<Tensor>(std::move(value)));
+  return *buffers_.back().second;
+}
+
+void Module::for_each_buffer(const std::function<void(const std::string&, Tensor&)>& visit,
+                             const std::string& prefix) {
+  for (auto& [name, buffer] : buffers_) visit(prefix + name, *buffer);
+  for (auto& [name, child] : children_)
+    child->for_each_buffer(visit, name.empty() ? prefix : prefix + name + ".");
+}
+
 std::vector<std::pair<std::string, Parameter*>> Module::parameters() {
   std::vector<std::pair<std::string, Parameter*>> list;
   for_each_parameter([&](const std::string& name, Parameter& p) { list.emplace_back(name, &p); });

@@ -1,5 +1,5 @@
-// Modules: a named tree of modules and parameters. Names are those of the Hugging Face checkpoint of
-// the same block; checkpoints, freezing, optimizer groups and logs all go by them.
+// Modules: a named tree of modules and parameters. Names are those of the Hugging Face checkpoint
+// of the same block; checkpoints, freezing, optimizer groups and logs all go by them.
 #pragma once
 #include <functional>
 #include <memory>
@@ -25,6 +25,10 @@ class Module {
   /// visit("model.layers.0.self_attn", module) for every module below this one, parents first.
   void for_each_module(const std::function<void(const std::string&, Module&)>& visit,
                        const std::string& prefix = "");
+  /// visit("…normalization.running_mean", tensor) for every buffer: what a module keeps besides
+  /// parameters and files hold with them. Not trained; saved and loaded.
+  void for_each_buffer(const std::function<void(const std::string&, Tensor&)>& visit,
+                       const std::string& prefix = "");
   /// Every parameter with its full name.
   std::vector<std::pair<std::string, Parameter*>> parameters();
   int64_t parameter_count(bool trainable_only = false);
@@ -33,8 +37,10 @@ class Module {
  protected:
   /// Registers a parameter under a local name.
   Parameter& parameter_(const std::string& name, const Shape& shape, Init init);
-  /// Makes and registers a child; the name may contain dots ("attention.output.dense"), and an empty one
-  /// adds nothing to the path.
+  /// Registers a buffer under a local name.
+  Tensor& buffer_(const std::string& name, Tensor value);
+  /// Makes and registers a child; the name may contain dots ("attention.output.dense"), and an
+  /// empty one adds nothing to the path.
   template <class M, class... Args>
   M& child_(const std::string& name, Args&&... args) {
     auto child = std::make_unique<M>(std::forward<Args>(args)...);
@@ -48,14 +54,15 @@ class Module {
 
  private:
   std::vector<std::pair<std::string, std::unique_ptr<Parameter>>> parameters_;
+  std::vector<std::pair<std::string, std::unique_ptr<Tensor>>> buffers_;
   std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
 };
 
 /// init_parameters — draws every parameter of the tree anew from its Init and (seed, name).
 void init_parameters(Module& module, uint64_t seed, const std::string& prefix = "");
 
-/// matches("language.*.{q,v}_proj", name) — glob over a full name or a whole prefix of its path: `*` is
-/// any run of characters, {a,b} alternatives. "connector.*" and "connector" both match
+/// matches("language.*.{q,v}_proj", name) — glob over a full name or a whole prefix of its path:
+/// `*` is any run of characters, {a,b} alternatives. "connector.*" and "connector" both match
 /// "connector.proj.weight".
 bool name_matches(const std::string& pattern, const std::string& name);
 

@@ -2,6 +2,7 @@
 // ignored as transformers does, what it needs and lacks is a FormatError naming the key.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,9 @@ struct DecoderConfig {
   std::vector<int64_t> eos_token_ids;
 };
 
-/// VisionConfig — an image encoder: ViT, SigLIP's, or Idefics3's.
+/// VisionConfig — an image encoder (the families of vit.h).
 struct VisionConfig {
-  std::string model_type = "siglip_vision_model";  // vit | siglip_vision_model | idefics3_vision
+  std::string model_type = "siglip_vision_model";
   int64_t image_size = 0, patch_size = 0, num_channels = 3;
   int64_t hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0, intermediate_size = 0;
   std::string hidden_act = "gelu_pytorch_tanh";
@@ -35,14 +36,22 @@ struct VisionConfig {
   double dropout = 0;
   int64_t pooler_size = 0;
   std::string pooler_act = "tanh";
+  std::optional<double> layer_scale;  // DINOv2's LayerScale at the start
+  bool use_swiglu = false, use_mask_token = false;
+  int64_t num_register_tokens = 0;
+  int64_t projection_dim = 512;  // CLIP's common space
 };
 
-/// TextEncoderConfig — SigLIP's text tower.
+/// TextEncoderConfig — CLIP's or SigLIP's text tower.
 struct TextEncoderConfig {
+  std::string model_type = "siglip_text_model";  // clip_text_model | siglip_text_model
   int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0;
-  int64_t intermediate_size = 0, max_position_embeddings = 64, projection_size = 0;
+  int64_t intermediate_size = 0, max_position_embeddings = 64;
+  int64_t projection_size = 0;  // SigLIP's head; CLIP's common space (projection_dim)
   std::string hidden_act = "gelu_pytorch_tanh";
   double layer_norm_eps = 1e-6;
+  int64_t eos_token_id = -1;
+  bool clip() const { return model_type == "clip_text_model"; }
 };
 
 DecoderConfig read_decoder_config(const nlohmann::json& config, const std::string& who);

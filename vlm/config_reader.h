@@ -20,6 +20,15 @@ class ConfigReader {
   const nlohmann::json& at(const char* key) const { return object_[key]; }
   int64_t size(const char* key) const { return size(key, -1, true); }
   int64_t size(const char* key, int64_t fallback) const { return size(key, fallback, false); }
+  /// The side of a square: a number, or a list of two equal ones.
+  int64_t side(const char* key, int64_t fallback) const {
+    if (!has(key) || !object_[key].is_array()) return size(key, fallback);
+    const nlohmann::json& list = object_[key];
+    check<FormatError>(list.size() == 2 && list[0] == list[1],
+                       "{}: {} must be a number or two equal ones, got {}", who_, key, list.dump());
+    const nlohmann::json single = {{key, list[0]}};
+    return ConfigReader(single, who_).size(key);
+  }
   double number(const char* key, double fallback) const {
     if (!has(key)) return fallback;
     check<FormatError>(object_[key].is_number(), "{}: {} must be a number", who_, key);

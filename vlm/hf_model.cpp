@@ -40,6 +40,13 @@ Tensor HfModel::generate(const HfInputs&, const GenerateOptions&) {
   fail<UsageError>("generate: this model has no language head");
 }
 
+std::vector<std::pair<std::string, Parameter*>> HfModel::file_parameters() {
+  auto list = parameters();
+  if (file_names_)
+    for (auto& [name, parameter] : list) name = file_names_(name);
+  return list;
+}
+
 std::unique_ptr<HfModel> make_hf_model(const std::string& architecture, const json& config,
                                        const std::string& who) {
   auto found = factories().find(architecture);
@@ -64,8 +71,10 @@ std::unique_ptr<HfModel> load_hf_model(const std::string& folder, const std::str
   const CheckpointReader checkpoint(folder);
   std::set<std::string> parameters;
   for (const auto& [name, parameter] : model->parameters()) parameters.insert(name);
+  model->for_each_buffer([&](const std::string& name, Tensor&) { parameters.insert(name); });
   const KeyLayout layout = key_layout(architecture, parameters, checkpoint.names());
   load_parameters(*model, checkpoint, layout.file_name, layout.ignored);
+  model->set_file_names(layout.file_name);
   return model;
 }
 

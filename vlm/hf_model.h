@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/checkpoint_file.h"
 #include "vlm/generate.h"
 
 namespace ocellus {
@@ -35,6 +36,13 @@ class HfModel : public Module {
   virtual Tensor generate(const HfInputs& inputs, const GenerateOptions& options);
   /// The decoder of a language model, or nullptr.
   virtual Decoder* decoder() { return nullptr; }
+
+  /// Every parameter under its name in the files that the model was loaded from.
+  std::vector<std::pair<std::string, Parameter*>> file_parameters();
+  void set_file_names(NameMap names) { file_names_ = std::move(names); }
+
+ private:
+  NameMap file_names_;
 };
 
 /// HfFactories — how a model of each architecture is made from its config.json.

@@ -24,7 +24,7 @@ int64_t Vlm::tokens_per_image(int64_t image_size) const {
 Variable Vlm::encode_images(const Variable& pixels) {
   const int64_t patch = config_.vision.patch_size;
   const int64_t height = pixels.dim(2) / patch, width = pixels.dim(3) / patch;
-  Variable tokens = vision_(pixels, true).tokens;
+  Variable tokens = vision_(pixels, {.interpolate = true}).tokens;
   if (tokens.dim(1) == height * width + 1)  // a class token is no picture element
     tokens = slice(tokens, 1, 1, height * width + 1);
   return reshape(connector_(tokens, height, width), {-1, config_.language.hidden_size});
