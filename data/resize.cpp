@@ -84,8 +84,10 @@ struct Windows {
   std::vector<int32_t> coefficients;  // [outputs, longest], 22 fractional bits
 };
 
-Windows windows_of(int in, int out, const Kernel& kernel) {
-  const double scale = static_cast<double>(in) / out;
+// `extent` is how much of the input is resized: all of it, but for a last pixel that stands for
+// less after reducing.
+Windows windows_of(int in, double extent, int out, const Kernel& kernel) {
+  const double scale = extent / out;
   const double stretch =
       std::max(scale, 1.0);  // the filter is widened when shrinking: antialiasing
   const double support = kernel.support * stretch;
@@ -341,17 +343,56 @@ bool columns_first(const Image& image, int width, int height) {
   return height < image.height && 2 * (image.width - width) < image.height - height;
 }
 
-Image two_passes(const Image& image, int width, int height, Filter filter) {
+// The part of a picture that is resized, from its top left corner.
+struct Extent {
+  double width, height;
+};
+
+Image two_passes(const Image& image, Extent extent, int width, int height, Filter filter) {
   const Kernel kernel = kernel_of(filter);
-  if (width == image.width)
-    return vertical(image, height, windows_of(image.height, height, kernel), 0);
-  const Windows columns = windows_of(image.width, width, kernel);
-  if (height == image.height) return horizontal(image, width, columns, 0, height);
-  const Windows rows = windows_of(image.height, height, kernel);
+  const bool same_width = extent.width == width && image.width == width;
+  const bool same_height = extent.height == height && image.height == height;
+  const Windows columns = windows_of(image.width, extent.width, width, kernel),
+                rows = windows_of(image.height, extent.height, height, kernel);
+  if (same_width) return same_height ? image : vertical(image, height, rows, 0);
+  if (same_height) return horizontal(image, width, columns, 0, height);
   if (columns_first(image, width, height))
     return horizontal(vertical(image, height, rows, 0), width, columns, 0, height);
   const int first = rows.first.front(), last = rows.first.back() + rows.count.back();
   return vertical(horizontal(image, width, columns, first, last), height, rows, first);
+}
+
+// Sums of a box then fit 32 bits.
+constexpr int kMostReduced = 4095;
+
+Image reduced(const Image& image, int across, int down) {
+  const int width = (image.width + across - 1) / across, height = (image.height + down - 1) / down;
+  const size_t channels = static_cast<size_t>(image.channels);
+  Image out{width, height, image.channels, {}};
+  out.pixels.resize(static_cast<size_t>(width) * static_cast<size_t>(height) * channels);
+  std::vector<uint32_t> sums(static_cast<size_t>(width) * channels);
+  uint8_t* to = out.pixels.data();
+  for (int y = 0; y < height; ++y, to += sums.size()) {
+    std::fill(sums.begin(), sums.end(), 0);
+    const int first = y * down, last = std::min(image.height, first + down);
+    for (int row = first; row < last; ++row) {
+      const uint8_t* from = image.pixels.data() +
+                            static_cast<size_t>(row) * static_cast<size_t>(image.width) * channels;
+      for (int x = 0; x < image.width; ++x)
+        for (size_t c = 0; c < channels; ++c)
+          sums[static_cast<size_t>(x / across) * channels + c] += *from++;
+    }
+    for (int x = 0; x < width; ++x) {
+      const int count = (last - first) * std::min(across, image.width - x * across);
+      // The quotient as Pillow has it: a product with 2^24/count, in single precision.
+      const auto factor = static_cast<uint32_t>(0x1p32f / (static_cast<float>(count) * 256));
+      for (size_t c = 0; c < channels; ++c) {
+        const size_t i = static_cast<size_t>(x) * channels + c;
+        to[i] = static_cast<uint8_t>(((sums[i] + static_cast<uint32_t>(count) / 2) * factor) >> 24);
+      }
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -367,7 +408,7 @@ Filter filter_from_name(std::string_view name) {
       name);
 }
 
-Image resize(const Image& image, int width, int height, Filter filter) {
+Image resize(const Image& image, int width, int height, Filter filter, double reducing_gap) {
   constexpr int kLongest = 1 << 24;
   check<UsageError>(width >= 1 && height >= 1 && width <= kLongest && height <= kLongest,
                     "resize: both sides must be in 1 … {}, got {} x {}", kLongest, width, height);
@@ -382,8 +423,38 @@ Image resize(const Image& image, int width, int height, Filter filter) {
                     image.width, image.height, image.channels, image.pixels.size());
   if (width == image.width && height == image.height) return image;
   if (filter == Filter::kNearest) return nearest(image, width, height);
-  if (image.channels != 4) return two_passes(image, width, height, filter);
-  return unpremultiplied(two_passes(premultiplied(image), width, height, filter));
+  check<UsageError>(reducing_gap == 0 || reducing_gap >= 1,
+                    "resize: reducing_gap must be at least 1, got {}", reducing_gap);
+  auto factor = [&](int from, int to) {
+    return reducing_gap == 0
+               ? 1
+               : std::clamp(static_cast<int>(static_cast<double>(from) / to / reducing_gap), 1,
+                            kMostReduced);
+  };
+  auto passes = [&](const Image& x) {
+    const int across = factor(x.width, width), down = factor(x.height, height);
+    const Extent extent{static_cast<double>(x.width) / across,
+                        static_cast<double>(x.height) / down};
+    if (across == 1 && down == 1) return two_passes(x, extent, width, height, filter);
+    return two_passes(reduced(x, across, down), extent, width, height, filter);
+  };
+  if (image.channels != 4) return passes(image);
+  return unpremultiplied(passes(premultiplied(image)));
+}
+
+Image reduce(const Image& image, int across, int down) {
+  check<UsageError>(across >= 1 && down >= 1 && across <= kMostReduced && down <= kMostReduced,
+                    "reduce: both factors must be in 1 … {}, got {} and {}", kMostReduced, across,
+                    down);
+  check<UsageError>(image.width > 0 && image.height > 0 &&
+                        image.pixels.size() == static_cast<size_t>(image.width) *
+                                                   static_cast<size_t>(image.height) *
+                                                   static_cast<size_t>(image.channels),
+                    "reduce: an image needs width · height · channels bytes, got {}x{}x{} with {}",
+                    image.width, image.height, image.channels, image.pixels.size());
+  if (across == 1 && down == 1) return image;
+  if (image.channels != 4) return reduced(image, across, down);
+  return unpremultiplied(reduced(premultiplied(image), across, down));
 }
 
 }  // namespace ocellus

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/resize.jsonl: what Pillow's Image.resize gives for generated pictures.
+"""Writes tests/golden/resize.jsonl and reduce.jsonl: what Pillow's Image.resize and Image.reduce give for generated
+pictures.
 
     python3 tests/data/make_resize_golden.py > tests/golden/resize.jsonl      (needs Pillow; the first line names its version)
+    python3 tests/data/make_resize_golden.py --reduce > tests/golden/reduce.jsonl
 
 A line holds filter, mode, sizes, a seed and the SHA-256 of the resized bytes; `pixels` too where they are few.
 The picture of a seed is a byte stream, the high bytes of x <- x * 6364136223846793005 + 1442695040888963407
@@ -10,6 +12,7 @@ The picture of a seed is a byte stream, the high bytes of x <- x * 6364136223846
 import hashlib
 import json
 import random
+import sys
 
 import PIL
 from PIL import Image
@@ -49,4 +52,25 @@ def main():
         print(json.dumps(row))
 
 
-main()
+def reduce():
+    """Rows with "factors" are Image.reduce; rows with "gap" are Image.resize with reducing_gap."""
+    random.seed(11)
+    print(json.dumps({"pillow": PIL.__version__}))
+    for seed in range(1, 121):
+        mode, hard = random.choice(list(MODES)), seed % 3 == 0
+        size = (random.randint(1, 90), random.randint(1, 90)) if seed % 10 else (510, 300)
+        image = picture(seed, mode, size, hard)
+        row = {"mode": mode, "in": size, "seed": seed, "hard": hard}
+        if seed % 2:
+            top = 255 if seed % 5 == 0 else 9
+            row["factors"] = random.randint(1, top), random.randint(1, top)
+            made = image.reduce(row["factors"])
+        else:
+            row |= {"filter": random.choice(FILTERS), "gap": random.choice([1.0, 1.5, 2.0, 3.0]),
+                    "out": (random.randint(1, 30), random.randint(1, 30))}
+            made = image.resize(row["out"], Image.Resampling[row["filter"].upper()], reducing_gap=row["gap"])
+        row["sha256"] = hashlib.sha256(made.tobytes()).hexdigest()
+        print(json.dumps(row))
+
+
+reduce() if sys.argv[1:] == ["--reduce"] else main()

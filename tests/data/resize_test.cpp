@@ -69,3 +69,32 @@ TEST_CASE("resize: wrong sizes and filters are refused") {
         "resize: the filter must be nearest, box, bilinear, hamming, bicubic or lanczos, got "
         "\"cubic\"");
 }
+
+TEST_CASE("reduce: byte-equal to Pillow, alone and as the first step of resize") {
+  std::istringstream in(slurp(source_root() / "tests/golden/reduce.jsonl"));
+  int compared = 0;
+  for (std::string line; std::getline(in, line);) {
+    const auto row = nlohmann::json::parse(line);
+    if (row.contains("pillow")) continue;
+    CAPTURE(line);
+    const std::string mode = row["mode"];
+    const int channels = mode == "L" ? 1 : mode == "RGB" ? 3 : 4;
+    const Image image = picture(row["seed"], channels, row["in"][0], row["in"][1], row["hard"]);
+    const Image out = row.contains("factors")
+                          ? reduce(image, row["factors"][0], row["factors"][1])
+                          : resize(image, row["out"][0], row["out"][1],
+                                   filter_from_name(row["filter"].get<std::string>()), row["gap"]);
+    CHECK(sha256_hex({reinterpret_cast<const char*>(out.pixels.data()), out.pixels.size()}) ==
+          row["sha256"]);
+    ++compared;
+  }
+  CHECK(compared == 120);
+}
+
+TEST_CASE("reduce: factors out of range and a gap below one are refused") {
+  const Image image = picture(1, 3, 4, 4, false);
+  CHECK(contains(error_of<UsageError>([&] { reduce(image, 0, 2); }), "factors must be in 1 … 4095"));
+  CHECK(contains(error_of<UsageError>([&] { reduce(image, 2, 4096); }), "got 2 and 4096"));
+  CHECK(contains(error_of<UsageError>([&] { resize(image, 2, 2, Filter::kBox, 0.5); }),
+                 "reducing_gap must be at least 1, got 0.5"));
+}

@@ -13,6 +13,7 @@
 #include "engine/kernels/optim.h"
 #include "engine/parallel.h"
 #include "nn/optim/optimizer.h"
+#include "tools/ocellus/bench_data.h"
 #include "tools/ocellus/command.h"
 #include "tools/ocellus/machine.h"
 #include "vlm/flops.h"
@@ -252,6 +253,14 @@ const RegisterCommand kBench({"bench", "timings as medians", "ocellus bench step
                                                                  [a] { return run_ops(*a); });
                                 ops.threads(a->threads);
                                 ops.json(a->json);
+                                auto d = std::make_shared<BenchData>();
+                                Options data = options.subcommand(
+                                    "data", "pictures from files to numbers", [d] { return run_bench_data(*d); });
+                                data.option("--images", d->images, "folder of JPEG and PNG files", true);
+                                data.option("--size", d->size, "side to resize to");
+                                data.option("--repeat", d->repeat, "rounds over all files");
+                                data.threads(d->threads);
+                                data.json(d->json);
                                 return [] { return 2; };
                               }});
 
