@@ -11,26 +11,22 @@ namespace {
 
 using nlohmann::json;
 
+// As transformers has them: generation_config.json, or config.json without one, then what the
+// golden's call said.
 GenerateOptions generate_options(const Golden& golden) {
   GenerateOptions options;
-  options.max_new_tokens =
-      golden.meta.value("generate", json::object()).value("max_new_tokens", int64_t{20});
+  options.max_new_tokens = 20;
+  options.pad_token = -1;
   for (const char* file : {"/generation_config.json", "/config.json"}) {
-    json config;
-    try {
-      config = load_json(golden.folder + file);
-    } catch (const FormatError&) {
-      continue;
-    }
-    const json eos = config.value("eos_token_id", json());
-    if (eos.is_array()) options.stop_tokens = eos.get<std::vector<int64_t>>();
-    if (eos.is_number_integer()) options.stop_tokens = {eos.get<int64_t>()};
-    const json pad = config.value("pad_token_id", json());
-    options.pad_token = pad.is_number_integer()       ? pad.get<int64_t>()
-                        : options.stop_tokens.empty() ? 0
-                                                      : options.stop_tokens[0];
+    if (!std::filesystem::exists(golden.folder + file)) continue;
+    read_generate_options(load_json(golden.folder + file), golden.folder + file, options);
     break;
   }
+  if (golden.meta.contains("generate"))
+    read_generate_options(golden.meta["generate"], golden.folder + "/golden.json: generate",
+                          options);
+  if (options.pad_token < 0)
+    options.pad_token = options.stop_tokens.empty() ? 0 : options.stop_tokens[0];
   return options;
 }
 
