@@ -134,6 +134,17 @@ class HfBertForMaskedLm : public HfModel {
 
 }  // namespace
 
-void add_text_models(HfFactories& table) { table["LlamaForCausalLM"] = hf_factory<HfCausalLm>(); }
+void add_text_models(HfFactories& table) {
+  for (const DecoderFamily& family : DecoderFamilies())
+    table[family.architecture] = [&family](const json& config, const std::string& who) {
+      json typed = config;
+      typed.emplace("model_type", family.model_type);
+      return std::make_unique<HfCausalLm>(typed, who);
+    };
+  table["T5ForConditionalGeneration"] = hf_factory<HfT5>();
+  table["MT5ForConditionalGeneration"] = hf_factory<HfT5>();
+  table["BertModel"] = hf_factory<HfBert>();
+  table["BertForMaskedLM"] = hf_factory<HfBertForMaskedLm>();
+}
 
 }  // namespace ocellus

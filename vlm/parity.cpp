@@ -11,25 +11,6 @@ namespace {
 
 using nlohmann::json;
 
-// As transformers has them: generation_config.json, or config.json without one, then what the
-// golden's call said.
-GenerateOptions generate_options(const Golden& golden) {
-  GenerateOptions options;
-  options.max_new_tokens = 20;
-  options.pad_token = -1;
-  for (const char* file : {"/generation_config.json", "/config.json"}) {
-    if (!std::filesystem::exists(golden.folder + file)) continue;
-    read_generate_options(load_json(golden.folder + file), golden.folder + file, options);
-    break;
-  }
-  if (golden.meta.contains("generate"))
-    read_generate_options(golden.meta["generate"], golden.folder + "/golden.json: generate",
-                          options);
-  if (options.pad_token < 0)
-    options.pad_token = options.stop_tokens.empty() ? 0 : options.stop_tokens[0];
-  return options;
-}
-
 std::vector<ParityRow> model_parity(const std::string& folder, DType dtype) {
   const Golden golden(folder, dtype);
   std::vector<ParityRow> rows;
@@ -54,9 +35,10 @@ std::vector<ParityRow> model_parity(const std::string& folder, DType dtype) {
       rows.push_back(complaint("gen." + name, "nothing here computes it"));
       continue;
     }
+    const json call = golden.meta.value("generate", json::object());
     HfInputs in = golden.inputs(golden.under("gen.in.").empty() ? "in." : "gen.in.");
     in.tensors.erase("labels");
-    rows.push_back(compare(golden, "gen.sequences", model->generate(in, generate_options(golden))));
+    rows.push_back(compare(golden, "gen.sequences", model->generate(in, golden.generate_options(call))));
   }
   return rows;
 }
