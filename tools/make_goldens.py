@@ -4,7 +4,7 @@
     tools/make_goldens.py OUT [NAME...]      for example: tools/make_goldens.py tests/golden
 
 Needs torch and transformers; the project itself needs neither, not for building and not for testing. Folders
-hold config.json, model.safetensors, golden.json and golden.safetensors (see tests/golden/README.md);
+hold config.json, model.safetensors, golden.json and golden.safetensors (see tests/README.md);
 token_scores.json holds scores before and after each of transformers' logits processors.
 """
 import copy
