@@ -95,6 +95,7 @@ struct AttentionMask {
   Tensor k_segment;      // [B, Tk] i32
   Variable bias;         // added to the scores, broadcastable to [B, H, Tq, Tk]; has a gradient
   Tensor slopes;         // [H] f32, ALiBi: score += slope·(j - i - (Tk - Tq))
+  double softcap = 0;    // > 0: score = softcap·tanh(score/softcap), before all of the above
 };
 /// sdpa — softmax(scale·q·kᵀ + bias)·v per head;  q [B, Tq, H, D], k and v [B, Tk, K, D] with H a
 /// multiple of K → [B, Tq, H, D]. scale 0 stands for 1/√D. A row that sees no key gives 0.

@@ -27,6 +27,19 @@ LayerNorm::LayerNorm(int64_t dim, double eps)
 RmsNorm::RmsNorm(int64_t dim, double eps)
     : weight_(parameter_("weight", {dim}, Init::ones())), eps_(static_cast<float>(eps)) {}
 
+Norm::Norm(NormKind kind, int64_t dim, double eps)
+    : kind_(kind),
+      weight_(parameter_("weight", {dim},
+                         kind == NormKind::kRmsPlusOne ? Init::zeros() : Init::ones())),
+      bias_(kind == NormKind::kLayer ? &parameter_("bias", {dim}, Init::zeros()) : nullptr),
+      eps_(static_cast<float>(eps)) {}
+
+Variable Norm::operator()(const Variable& x) {
+  if (kind_ == NormKind::kRms) return rms_norm(x, weight_.var(), eps_);
+  if (kind_ == NormKind::kRmsPlusOne) return rms_norm(x, add(weight_.var(), 1.0), eps_);
+  return layer_norm(x, weight_.var(), bias_ ? bias_->var() : Variable(), eps_);
+}
+
 PatchEmbed::PatchEmbed(int64_t channels, int64_t dim, int64_t patch, bool bias)
     : weight_(parameter_("weight", {dim, channels, patch, patch},
                          Init::normal(1.0 / std::sqrt(double(channels * patch * patch))))),

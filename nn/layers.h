@@ -88,6 +88,22 @@ class RmsNorm : public Module {
   float eps_;
 };
 
+/// What a Norm computes: rms_norm, rms_norm with weight 1 + w (Gemma), layer_norm with or without bias.
+enum class NormKind : uint8_t { kRms, kRmsPlusOne, kLayer, kLayerNoBias };
+
+/// Norm — the row norm of a family of models, chosen by its kind.
+class Norm : public Module {
+ public:
+  Norm(NormKind kind, int64_t dim, double eps);
+  Variable operator()(const Variable& x);
+
+ private:
+  NormKind kind_;
+  Parameter& weight_;
+  Parameter* bias_;
+  float eps_;
+};
+
 /// PatchEmbed — pixels [B, 3, H, W] → [B, patches, dim];  weight [dim, 3, P, P] as a convolution's.
 class PatchEmbed : public Module {
  public:

@@ -1,35 +1,79 @@
 #include "nn/rope.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace ocellus {
 
-std::vector<double> rope_frequencies(const RopeConfig& config, int64_t head_dim) {
-  check<FormatError>(head_dim > 0 && head_dim % 2 == 0, "rope: head_dim must be even, got {}",
-                     head_dim);
-  check<FormatError>(config.type == "default" || config.type == "linear" || config.type == "llama3",
-                     "rope: rope_type must be one of default, linear, llama3, got \"{}\"",
-                     config.type);
-  constexpr double kTwoPi = 6.283185307179586;
+namespace {
+
+constexpr double kTwoPi = 6.283185307179586;
+
+// 0 below `low`, 1 above `high`, linear between them.
+double ramp(double x, double low, double high) {
+  return std::clamp((x - low) / (high == low ? 0.001 : high - low), 0.0, 1.0);
+}
+
+// The pair (as a real number) that turns `rotations` times within the original length.
+double pair_of(const RopeConfig& c, double rotations, double dim) {
+  return dim * std::log(c.original_max_position_embeddings / (rotations * kTwoPi)) /
+         (2 * std::log(c.theta));
+}
+
+double yarn(const RopeConfig& c, double f, int64_t pair, double dim) {
+  double low = pair_of(c, c.beta_fast, dim), high = pair_of(c, c.beta_slow, dim);
+  if (c.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  const double blend = ramp(static_cast<double>(pair), std::max(low, 0.0), std::min(high, dim - 1));
+  return blend * f / c.factor + (1 - blend) * f;
+}
+
+double llama3(const RopeConfig& c, double f) {
+  const double turns = c.original_max_position_embeddings * f / kTwoPi;
+  const double blend = ramp(turns, c.low_freq_factor, c.high_freq_factor);
+  return (1 - blend) * f / c.factor + blend * f;
+}
+
+}  // namespace
+
+std::vector<double> rope_frequencies(const RopeConfig& c, int64_t head_dim, int64_t length) {
+  const auto turned = static_cast<int64_t>(static_cast<double>(head_dim) * c.partial_rotary_factor);
+  check<FormatError>(turned > 0 && turned % 2 == 0 && turned <= head_dim,
+                     "rope: head_dim must be even, got {} of {}", turned, head_dim);
+  check<FormatError>(
+      c.type == "default" || c.type == "linear" || c.type == "dynamic" || c.type == "llama3" ||
+          c.type == "yarn",
+      "rope: rope_type must be one of default, linear, dynamic, llama3, yarn, got \"{}\"", c.type);
+  const auto dim = static_cast<double>(turned);
+  double theta = c.theta;
+  if (c.type == "dynamic" && turned > 2) {
+    const double most = c.max_position_embeddings;
+    const double reach = std::max(static_cast<double>(length), most) / most;
+    theta *= std::pow(c.factor * reach - (c.factor - 1), dim / (dim - 2));
+  }
   std::vector<double> frequencies;
-  for (int64_t i = 0; i < head_dim / 2; ++i) {
-    double f = std::pow(config.theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-    if (config.type == "linear") f /= config.factor;
-    if (config.type == "llama3") {
-      const double wavelength = kTwoPi / f, original = config.original_max_position_embeddings;
-      const double blend = (original / wavelength - config.low_freq_factor) /
-                           (config.high_freq_factor - config.low_freq_factor);
-      if (wavelength > original / config.low_freq_factor)
-        f /= config.factor;
-      else if (wavelength >= original / config.high_freq_factor)
-        f = (1 - blend) * f / config.factor + blend * f;
-    }
+  for (int64_t i = 0; i < turned / 2; ++i) {
+    double f = std::pow(theta, -2.0 * static_cast<double>(i) / dim);
+    if (c.type == "linear") f /= c.factor;
+    if (c.type == "llama3") f = llama3(c, f);
+    if (c.type == "yarn") f = yarn(c, f, i, dim);
     frequencies.push_back(f);
   }
   return frequencies;
 }
 
-RopeTables rope_tables(const std::vector<double>& frequencies, const Tensor& positions, DType dtype) {
+double rope_attention_factor(const RopeConfig& c) {
+  if (c.type != "yarn") return 1;
+  if (c.attention_factor > 0) return c.attention_factor;
+  auto scale = [&](double m) { return c.factor <= 1 ? 1.0 : 0.1 * m * std::log(c.factor) + 1.0; };
+  return c.mscale > 0 && c.mscale_all_dim > 0 ? scale(c.mscale) / scale(c.mscale_all_dim)
+                                              : scale(1);
+}
+
+RopeTables rope_tables(const std::vector<double>& frequencies, const Tensor& positions, DType dtype,
+                       double factor) {
   check<ShapeError>(positions.rank() == 2, "rope_tables: positions must be [rows, T], got {}",
                     to_string(positions.shape()));
   const int64_t n = positions.numel(), half = static_cast<int64_t>(frequencies.size());
@@ -43,8 +87,8 @@ RopeTables rope_tables(const std::vector<double>& frequencies, const Tensor& pos
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < half; ++j) {
       const double angle = static_cast<double>(p[i]) * frequencies[j];
-      c[i * half + j] = std::cos(angle);
-      s[i * half + j] = std::sin(angle);
+      c[i * half + j] = factor * std::cos(angle);
+      s[i * half + j] = factor * std::sin(angle);
     }
   return {cosines.to(dtype), sines.to(dtype)};
 }

@@ -10,15 +10,30 @@
 
 namespace ocellus {
 
-/// DecoderConfig — a Llama-style language model (`model_type: "llama"`).
+/// DecoderConfig — a causal language model. `model_type` chooses its family (decoder_families.h):
+/// names, kind of norm, where norms stand, positions; the keys below are what differs inside a
+/// family.
 struct DecoderConfig {
+  std::string model_type = "llama";
   int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0;
   int64_t num_key_value_heads = 0, head_dim = 0, intermediate_size = 0;
   int64_t max_position_embeddings = 2048;
   std::string hidden_act = "silu";
-  double rms_norm_eps = 1e-6, initializer_range = 0.02;
+  double rms_norm_eps = 1e-6, initializer_range = 0.02;  // the eps of layer norms as well
   RopeConfig rope;
+  RopeConfig local_rope;  // of sliding layers, if has_local_rope (Gemma 3)
+  bool has_local_rope = false;
   bool tie_word_embeddings = false, attention_bias = false, mlp_bias = false;
+  bool attention_out_bias = false;  // bias of the projection behind the heads
+  bool parallel_residual = false;   // x + attention(norm1(x)) + mlp(norm2(x))
+  bool norm_first = true;           // false: norm(x + f(x)), no final norm (OPT-350M)
+  std::vector<int64_t> windows;     // per layer: keys that a query sees, itself included; 0: all
+  double attention_scale = 0;       // of the scores; 0 stands for 1/√head_dim
+  bool scale_by_layer = false;      // scores of layer i also divided by i + 1
+  double attention_softcap = 0, logit_softcap = 0;  // cap·tanh(x/cap); 0: none
+  double embedding_scale = 1;
+  int64_t embedding_size = 0;  // of the word table, if not hidden_size (project_in, project_out)
+  double alibi_bias_max = 8;
   double dropout = 0;  // ours: on the outputs of attention and feed-forward, in training only
   int64_t bos_token_id = -1, pad_token_id = -1;
   std::vector<int64_t> eos_token_ids;

@@ -17,6 +17,8 @@ class ConfigReader {
     check<FormatError>(object_.is_object(), "{}: must be an object", who_);
   }
   bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
+  /// The key is there and says null.
+  bool is_null(const char* key) const { return object_.contains(key) && object_[key].is_null(); }
   const nlohmann::json& at(const char* key) const { return object_[key]; }
   int64_t size(const char* key) const { return size(key, -1, true); }
   int64_t size(const char* key, int64_t fallback) const { return size(key, fallback, false); }

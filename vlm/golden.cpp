@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "engine/json.h"
 
@@ -36,6 +37,20 @@ HfInputs Golden::inputs(const std::string& prefix) const {
   for (const auto& [key, value] : call.items())
     if (value.is_boolean()) in.flags[key] = value.get<bool>();
   return in;
+}
+
+GenerateOptions Golden::generate_options(const json& call) const {
+  GenerateOptions options;
+  options.max_new_tokens = 20;
+  options.pad_token = -1;
+  for (const char* file : {"/generation_config.json", "/config.json"}) {
+    if (!std::filesystem::exists(folder + file)) continue;
+    read_generate_options(load_json(folder + file), folder + file, options);
+    break;
+  }
+  read_generate_options(call, folder + "/golden.json: generate", options);
+  if (options.pad_token < 0) options.pad_token = options.stop_tokens.empty() ? 0 : options.stop_tokens[0];
+  return options;
 }
 
 std::set<std::string> name_list(const json& meta, const char* key) {

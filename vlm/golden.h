@@ -28,6 +28,9 @@ struct Golden {
   Tensor input(const std::string& name) const;
   /// All tensors under `prefix` ("in."), with the flags of "call".
   HfInputs inputs(const std::string& prefix) const;
+  /// Options of generate() as transformers has them: generation_config.json, or config.json without one,
+  /// then the arguments of the call.
+  GenerateOptions generate_options(const nlohmann::json& call) const;
 };
 
 /// The names listed under `key` of golden.json or an object in it; none if there is no such key.

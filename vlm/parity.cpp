@@ -11,29 +11,6 @@ namespace {
 
 using nlohmann::json;
 
-GenerateOptions generate_options(const Golden& golden) {
-  GenerateOptions options;
-  options.max_new_tokens =
-      golden.meta.value("generate", json::object()).value("max_new_tokens", int64_t{20});
-  for (const char* file : {"/generation_config.json", "/config.json"}) {
-    json config;
-    try {
-      config = load_json(golden.folder + file);
-    } catch (const FormatError&) {
-      continue;
-    }
-    const json eos = config.value("eos_token_id", json());
-    if (eos.is_array()) options.stop_tokens = eos.get<std::vector<int64_t>>();
-    if (eos.is_number_integer()) options.stop_tokens = {eos.get<int64_t>()};
-    const json pad = config.value("pad_token_id", json());
-    options.pad_token = pad.is_number_integer()       ? pad.get<int64_t>()
-                        : options.stop_tokens.empty() ? 0
-                                                      : options.stop_tokens[0];
-    break;
-  }
-  return options;
-}
-
 std::vector<ParityRow> model_parity(const std::string& folder, DType dtype) {
   const Golden golden(folder, dtype);
   std::vector<ParityRow> rows;
@@ -58,9 +35,10 @@ std::vector<ParityRow> model_parity(const std::string& folder, DType dtype) {
       rows.push_back(complaint("gen." + name, "nothing here computes it"));
       continue;
     }
+    const json call = golden.meta.value("generate", json::object());
     HfInputs in = golden.inputs(golden.under("gen.in.").empty() ? "in." : "gen.in.");
     in.tensors.erase("labels");
-    rows.push_back(compare(golden, "gen.sequences", model->generate(in, generate_options(golden))));
+    rows.push_back(compare(golden, "gen.sequences", model->generate(in, golden.generate_options(call))));
   }
   return rows;
 }

@@ -260,7 +260,7 @@ void Trainer::forward_backward(const Batch& batch, int64_t targets, StepStats& s
   Autocast precision(recipe_.precision == "bf16" ? DType::kBF16 : DType::kF32);
   Tape tape;
   const Variable hidden = model_->hidden(batch.tensors);
-  const LossSum loss = next_token_loss(hidden, model_->language().head_weight(), batch.tensors.labels,
+  const LossSum loss = model_->language().loss(hidden, batch.tensors.labels,
                                        stage().loss_chunk);
   stats.loss += loss.sum.value().item() / static_cast<double>(targets);
   stats.saved_bytes = std::max(stats.saved_bytes, static_cast<uint64_t>(tape.saved_bytes()));
@@ -317,7 +317,7 @@ std::string Trainer::first_bad_tensor(const std::vector<Batch>& batches) {
     StopRecording stop;
     for (const Batch& batch : batches) {
       const Variable hidden = model_->hidden(batch.tensors);
-      next_token_loss(hidden, model_->language().head_weight(), batch.tensors.labels, stage().loss_chunk);
+      model_->language().loss(hidden, batch.tensors.labels, stage().loss_chunk);
     }
     if (!watch.first().empty()) return watch.first();
   }

@@ -21,6 +21,7 @@ Variable plain_sdpa(const Variable& q, const Variable& k, const Variable& v,
     return reshape(wide, {batch, heads, tk, d});
   };
   Variable scores = mul(matmul(permute(q, {0, 2, 1, 3}), grouped(k), false, true), scale);
+  if (mask.softcap > 0) scores = mul(tanh(mul(scores, 1 / mask.softcap)), mask.softcap);
   if (mask.bias.defined()) scores = add(scores, mask.bias);
   std::vector<double> table(static_cast<size_t>(batch * heads * tq * tk), 0);
   std::vector<double> seen(static_cast<size_t>(batch * tq), 0);  // rows that see nothing give 0
@@ -56,6 +57,7 @@ struct SampleMask {  // what AttentionMask is made of; the tensors become inputs
   Shape bias = {};
   std::vector<int32_t> q_segment = {}, k_segment = {};
   std::vector<double> slopes = {};
+  double softcap = 0;
 };
 
 Sample sample(Rng& r, const SampleShape& s, const SampleMask& with, double scale = 0) {
@@ -70,12 +72,13 @@ Sample sample(Rng& r, const SampleShape& s, const SampleMask& with, double scale
                 segments(with.q_segment, s.tq),
                 segments(with.k_segment, s.tk),
                 with.slopes.empty() ? Tensor() : Tensor::from(with.slopes, {s.heads})};
-  auto mask = [causal = with.causal, prefix = with.prefix,
-               window = with.window](const Variables& in) {
+  auto mask = [causal = with.causal, prefix = with.prefix, window = with.window,
+               softcap = with.softcap](const Variables& in) {
     AttentionMask m;
     m.causal = causal;
     m.prefix = prefix;
     m.window = window;
+    m.softcap = softcap;
     m.bias = in[3];
     m.q_segment = in[4].value();
     m.k_segment = in[5].value();
@@ -155,6 +158,11 @@ static const OpDef kSdpa{
                           .slopes = {0.5, 0.25, 0.125, 0.0625}},
                          0.4);
          }},
+        {"odd soft cap under a bias",
+         [](Rng& r) {
+           return sample(r, {2, 5, 7, 4, 2, 4}, {.causal = true, .bias = {4, 5, 7}, .softcap = 1.5},
+                         1.3);
+         }},
         {"large causal, two tiles of keys", [](Rng& r) {
            return sample(r, {2, 130, 140, 2, 1, 8}, {.causal = true, .bias = {2, 1, 1, 140}});
          }}}};
@@ -215,7 +223,8 @@ static void check_sdpa(const Variable& q, const Variable& k, const Variable& v,
 }
 
 /// sdpa — y = softmax(scale·q·kᵀ + bias)·v per head, by tiles with the softmax online; scores never
-/// exist as a whole.   Vaswani et al. 2017, arXiv:1706.03762; Dao et al. 2022, arXiv:2205.14135.
+/// exist as a whole.   Vaswani et al. 2017, arXiv:1706.03762; Dao et al. 2022, arXiv:2205.14135; the
+/// soft cap, before bias and mask: Gemma 2, arXiv:2408.00118, section 2.
 /// q [B, Tq, H, D], k and v [B, Tk, K, D] with H a multiple of K → [B, Tq, H, D]; mask as
 /// AttentionMask says. Saves q, k, v, bias, y, one f32 per row (log Σ e^score), and the mask.
 Variable sdpa(const Variable& q_in, const Variable& k_in, const Variable& v_in,
@@ -224,14 +233,14 @@ Variable sdpa(const Variable& q_in, const Variable& k_in, const Variable& v_in,
   check_sdpa(q, k, v, mask, bias);
   if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(q.dim(3)));
   const SdpaMask kernel_mask{mask.causal,    mask.prefix,  mask.window, mask.q_segment,
-                             mask.k_segment, bias.value(), mask.slopes};
+                             mask.k_segment, bias.value(), mask.slopes, mask.softcap};
   const SdpaOut out = sdpa_forward(q.value(), k.value(), v.value(), kernel_mask, scale);
   auto backward = [sq = save(q), sk = save(k), sv = save(v), sy = save(out.out),
                    sl = save(out.log_sum), bias = save(bias), q_segment = save(mask.q_segment),
                    k_segment = save(mask.k_segment), slopes = save(mask.slopes),
                    causal = mask.causal, prefix = mask.prefix, window = mask.window,
-                   scale](const Tensor& dy, Needs needs) {
-    const SdpaMask m{causal, prefix, window, q_segment(), k_segment(), bias(), slopes()};
+                   softcap = mask.softcap, scale](const Tensor& dy, Needs needs) {
+    const SdpaMask m{causal, prefix, window, q_segment(), k_segment(), bias(), slopes(), softcap};
     return sdpa_backward({sq(), sk(), sv(), sy(), sl(), m, scale}, dy,
                          {needs[0], needs[1], needs[2], needs[3]});
   };

@@ -90,7 +90,7 @@ class Backward {
 
  private:
   struct Memory {
-    A *packed_query, *packed_dout, *p, *ds, *log_sum, *delta, *dquery, *dkeys, *dvalues;
+    A *packed_query, *packed_dout, *p, *ds, *cap_slopes, *log_sum, *delta, *dquery, *dkeys, *dvalues;
     A *queries, *douts, *keys, *values;  // staged rows
     explicit Memory(const Backward& f) {
       Scratch<A> none;
@@ -108,6 +108,7 @@ class Backward {
       packed_dout = from.take(packed);
       p = from.take(f.tile_.keys * lanes);
       ds = from.take(f.tile_.keys * lanes);
+      cap_slopes = from.take(f.mask_.caps() ? f.tile_.keys * lanes : 0);
       log_sum = from.take(lanes);
       delta = from.take(lanes);
       dkeys = from.take(f.tile_.keys * wide);
@@ -180,6 +181,8 @@ class Backward {
                              true);
     if (!needs_ds) return;
     score_gradients(m, t, values, lanes);
+    if (mask_.caps())
+      for (int64_t i = 0; i < t.keys * lanes; ++i) m.ds[i] *= m.cap_slopes[i];
     if (needs_[0]) products_.over_keys(m.ds, lanes, t.keys, t.queries, keys, s_.dim, dquery, true);
     if (needs_[1])
       products_.over_queries(m.ds, lanes, t.keys, t.queries,
@@ -200,6 +203,7 @@ class Backward {
     products_.pack_lanes(rows_of<T>(q_, t.batch, t.head).from(t.query), t.queries, s_.dim, scale_,
                          m.packed_query);
     products_.scores(keys, t.keys, m.packed_query, lanes, s_.dim, m.p);
+    if (mask_.caps()) mask_.cap_slopes(m.p, t.keys * lanes, m.cap_slopes);
     mask_.apply(t, mask_.cover(t), m.p, lanes);
     const A* log_sum = log_sum_ + (t.batch * s_.heads + t.head) * s_.queries + t.query;
     std::copy(log_sum, log_sum + t.queries, m.log_sum);

@@ -12,6 +12,7 @@
 #include "engine/cpu/gemm/kernels.h"
 #include "engine/kernels/sdpa.h"
 #include "engine/parallel.h"
+#include "engine/scalar/math.h"
 
 namespace ocellus::sdpa_detail {
 
@@ -173,6 +174,7 @@ class Mask {
   Mask(const SdpaMask& mask, const Sizes& sizes)
       : sizes_(sizes),
         band_{sizes.keys - sizes.queries, mask.prefix, mask.window, mask.causal},
+        softcap_(static_cast<A>(mask.softcap)),
         q_segment_(mask.q_segment.defined() ? mask.q_segment.contiguous() : Tensor()),
         k_segment_(mask.k_segment.defined() ? mask.k_segment.contiguous() : Tensor()),
         slopes_(mask.slopes.defined() ? mask.slopes.to(dtype_of<A>).contiguous() : Tensor()) {
@@ -207,8 +209,21 @@ class Mask {
     return one ? cover : Cover::kSome;
   }
 
-  /// Adds bias and slopes to the scores, and makes those that the mask hides -infinity.
+  bool caps() const { return softcap_ > A(0); }
+  /// to = the derivative of the soft cap at the raw scores, 1 - tanh².
+  void cap_slopes(const A* scores, int64_t n, A* to) const {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+      const A t = math::tanh(scores[i] / softcap_);
+      to[i] = A(1) - t * t;
+    }
+  }
+
+  /// Caps the scores, adds bias and slopes, and makes those that the mask hides -infinity.
   void apply(const Tile& t, Cover cover, A* scores, int64_t lanes) const {
+    if (caps())
+      for (int64_t i = 0; i < t.keys * lanes; ++i)
+        scores[i] = softcap_ * math::tanh(scores[i] / softcap_);
     if (bias_.defined()) add_bias(t, scores, lanes);
     if (slopes_.defined()) {
       const A slope = slopes_.data<A>()[t.head];
@@ -268,6 +283,7 @@ class Mask {
 
   Sizes sizes_;
   SdpaBand band_;
+  A softcap_;
   Tensor q_segment_, k_segment_, slopes_, bias_;
 };
 

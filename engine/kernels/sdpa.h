@@ -20,6 +20,7 @@ struct SdpaMask {
   Tensor k_segment;     // [B, Tk] i32; equal ids attend, negative ids attend nothing
   Tensor bias;          // broadcastable to [B, H, Tq, Tk], of q's dtype
   Tensor slopes;        // [H] floating: score += slope·(j - i - shift)
+  double softcap = 0;   // > 0: score = softcap·tanh(score/softcap), before all of the above
 };
 
 /// SdpaBand — the part of the mask that depends on positions alone: to key j it shows the queries
@@ -61,7 +62,8 @@ struct SdpaSaved {
 /// sdpa_backward — {dq, dk, dv, dbias} for the cotangent dout [B, Tq, H, D]; those that are not
 /// needed stay undefined. dbias has the shape of the bias.
 /// Probabilities p = e^{score - log_sum} are computed again by tiles; with δ = Σ_d dout·out,
-///   dv = pᵀ·dout,  ds = p·(dout·vᵀ - δ),  dq = scale·ds·k,  dk = scale·dsᵀ·q,  dbias = ds.
+///   dv = pᵀ·dout,  ds = p·(dout·vᵀ - δ),  dq = scale·ds·k,  dk = scale·dsᵀ·q,  dbias = ds;
+/// with a soft cap, ds in dq and dk is multiplied by 1 - tanh².
 /// Sums run in an order that depends on shapes only: over query tiles and heads of a group for dk
 /// and dv, over key tiles for dq. Cost: 10·D FLOPs per pair, 4·D more if dbias is needed.
 Tensors sdpa_backward(OnCpu, const SdpaSaved& saved, const Tensor& dout, std::array<bool, 4> needs);

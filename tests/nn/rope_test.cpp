@@ -67,3 +67,36 @@ TEST_CASE("rope: odd head sizes, unknown types and flat positions are refused") 
   CHECK(contains(error_of<ShapeError>([] { rope_tables({1.0}, Tensor::from<int64_t>({1}, {1}), DType::kF32); }),
                  "positions must be [rows, T], got [1]"));
 }
+
+TEST_CASE("rope: dynamic changes the base only beyond the trained length") {
+  const RopeConfig config{.type = "dynamic", .theta = 10000, .factor = 2, .max_position_embeddings = 16};
+  CHECK(rope_frequencies(config, 8, 16) == rope_frequencies({.theta = 10000}, 8));
+  const auto longer = rope_frequencies(config, 8, 24);
+  const double theta = 10000 * std::pow(2 * 24.0 / 16 - 1, 8.0 / 6);
+  for (size_t i = 0; i < 4; ++i)
+    CHECK(longer[i] == doctest::Approx(std::pow(theta, -2.0 * static_cast<double>(i) / 8)));
+}
+
+TEST_CASE("rope: yarn keeps fast pairs, divides slow ones, and warms the scores") {
+  RopeConfig config{.type = "yarn", .theta = 10000, .factor = 4, .original_max_position_embeddings = 4096};
+  const auto scaled = rope_frequencies(config, 128), plain = rope_frequencies({.theta = 10000}, 128);
+  CHECK(scaled[0] == plain[0]);
+  CHECK(scaled[20] == plain[20]);
+  CHECK(scaled[46] == doctest::Approx(plain[46] / 4));
+  CHECK(scaled[63] == doctest::Approx(plain[63] / 4));
+  CHECK(scaled[33] < plain[33]);
+  CHECK(scaled[33] > plain[33] / 4);
+  CHECK(rope_attention_factor(config) == doctest::Approx(0.1 * std::log(4) + 1));
+  config.mscale = 0.5;
+  config.mscale_all_dim = 2;
+  CHECK(rope_attention_factor(config) == doctest::Approx((0.05 * std::log(4) + 1) / (0.2 * std::log(4) + 1)));
+  config.attention_factor = 0.75;
+  CHECK(rope_attention_factor(config) == 0.75);
+  CHECK(rope_attention_factor({.type = "linear", .factor = 4}) == 1);
+}
+
+TEST_CASE("rope: only a share of a head is turned, if the config says so") {
+  CHECK(rope_frequencies({.partial_rotary_factor = 0.25}, 16).size() == 2);
+  CHECK(contains(error_of<FormatError>([] { rope_frequencies({.partial_rotary_factor = 0.2}, 16); }),
+                 "head_dim must be even, got 3 of 16"));
+}

@@ -166,8 +166,8 @@ TEST_CASE("bad input: decoder configs name the key") {
   CHECK(decoder_error("hidden_act", 3) == "config.json: hidden_act must be a string");
   CHECK(decoder_error("eos_token_id", {1, "two"}) ==
         "config.json: eos_token_id must be a token id or a list of them");
-  CHECK(decoder_error("rope_scaling", {{"rope_type", "yarn"}}) ==
-        "config.json: rope_type \"yarn\" is not one of default, linear, llama3");
+  CHECK(decoder_error("rope_scaling", {{"rope_type", "su"}}) ==
+        "config.json: rope_type \"su\" is not one of default, linear, dynamic, llama3, yarn");
   CHECK(decoder_error("rope_parameters", 7) == "config.json: rope_parameters: must be an object");
   CHECK(error_of<FormatError>([] { read_decoder_config(json::array(), "config.json"); }) ==
         "config.json: must be an object");

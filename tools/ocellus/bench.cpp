@@ -147,7 +147,7 @@ int run_step(const Arguments& a) {
       Autocast precision(dtype);
       Tape tape;
       const Variable hidden = model.hidden(data);
-      const LossSum sum = next_token_loss(hidden, model.language().head_weight(), data.labels);
+      const LossSum sum = model.language().loss(hidden, data.labels);
       loss = sum.sum.value().item() / static_cast<double>(sum.count);
       middle = seconds();
       tape.backward(sum.sum, 1.0 / static_cast<double>(sum.count));
