@@ -15,6 +15,7 @@
 namespace ocellus {
 
 using tokenizer::AddedTokens;
+using tokenizer::NormalText;
 using tokenizer::Pieces;
 
 namespace {
@@ -46,36 +47,46 @@ void encode_plain(const Tokenizer::Impl& impl, std::string_view text, bool at_st
 
 }  // namespace
 
+void tokenizer::encode_part(const Tokenizer::Impl& impl, std::string_view plain, bool at_start,
+                            bool parse_special, std::span<const TextRange> literal, size_t base,
+                            std::vector<int32_t>& ids) {
+  thread_local Pieces pieces;
+  thread_local std::vector<AddedTokens::Part> inner;
+  NormalText normal;
+  if (impl.normalizer) {
+    normal.text = plain;
+    normal.limit = plain.size() * 64 + (1 << 20);
+    impl.normalizer->apply(normal);
+    // Ranges cannot be followed through a normalizer: with any, the whole part is literal.
+    for (const TextRange& range : literal)
+      if (range.begin < base + plain.size() && base < range.end) parse_special = false;
+    literal = {};
+    plain = normal.text;
+  }
+  impl.added.split(plain, true, parse_special, inner, literal, base);
+  for (const AddedTokens::Part& piece : inner) {
+    if (piece.id >= 0)
+      ids.push_back(piece.id);
+    else
+      encode_plain(impl, plain.substr(piece.begin, piece.end - piece.begin),
+                   at_start && piece.begin == 0 && !normal.start_lost, pieces, ids);
+  }
+}
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special,
                                        bool parse_special) const {
   std::string storage;
   text = valid_text(text, storage);
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3 + 8);
-  thread_local Pieces pieces;
-  thread_local std::vector<AddedTokens::Part> parts, inner;
+  thread_local std::vector<AddedTokens::Part> parts;
   impl_->added.split(text, false, parse_special, parts);
   for (const AddedTokens::Part& part : parts) {
-    if (part.id >= 0) {
+    if (part.id >= 0)
       ids.push_back(part.id);
-      continue;
-    }
-    tokenizer::NormalText normal;
-    std::string_view plain = text.substr(part.begin, part.end - part.begin);
-    if (impl_->normalizer) {
-      normal.text = plain;
-      normal.limit = plain.size() * 64 + (1 << 20);
-      impl_->normalizer->apply(normal);
-      plain = normal.text;
-    }
-    impl_->added.split(plain, true, parse_special, inner);
-    for (const AddedTokens::Part& piece : inner) {
-      if (piece.id >= 0)
-        ids.push_back(piece.id);
-      else
-        encode_plain(*impl_, plain.substr(piece.begin, piece.end - piece.begin),
-                     part.begin == 0 && piece.begin == 0 && !normal.start_lost, pieces, ids);
-    }
+    else
+      tokenizer::encode_part(*impl_, text.substr(part.begin, part.end - part.begin),
+                             part.begin == 0, parse_special, {}, 0, ids);
   }
   if (impl_->post_processor) impl_->post_processor->apply(ids, add_special);
   return ids;

@@ -18,6 +18,11 @@ struct TiktokenOptions {
   std::vector<std::pair<std::string, int32_t>> special_tokens;  // and their ids
 };
 
+/// Bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin, end;
+};
+
 /// Tokenizer — an immutable pipeline: added tokens are cut out of the text, the rest is normalized,
 /// split into pieces, each piece becomes ids by the model, a post-processor adds special tokens.
 /// Copies share the data. All const functions may run in many threads at once.
@@ -55,6 +60,12 @@ class Tokenizer {
   /// nothing but blanks, which are no markup.
   std::vector<int32_t> encode(std::string_view text, bool add_special = true,
                               bool parse_special = true) const;
+
+  /// Ids of `text` (valid UTF-8) without those of the post-processor, and where the text of each lies.
+  /// Added tokens are not looked for inside the ranges `literal`. A token that stands for a part of a
+  /// character, or whose text normalization changed, lies where the ids of the text up to there end.
+  std::vector<int32_t> encode_with_ranges(std::string_view text, std::span<const TextRange> literal,
+                                          std::vector<TextRange>& ranges) const;
 
   /// Text of `ids`; ids without a token are passed over. `skip_special` leaves special tokens out.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;

@@ -39,6 +39,12 @@ size_t blanks_after(std::string_view text, size_t at) {
   return at;
 }
 
+/// Whether [begin, end) shares a byte with one of the ranges.
+bool overlaps(std::span<const TextRange> ranges, size_t begin, size_t end) {
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [&](const TextRange& r) { return r.begin < end && begin < r.end; });
+}
+
 }  // namespace
 
 void AddedTokens::add(AddedToken token, const Model& model, const Normalizer* normalizer) {
@@ -77,7 +83,8 @@ void AddedTokens::finish() {
 }
 
 void AddedTokens::split(std::string_view text, bool normalized, bool parse,
-                        std::vector<Part>& parts) const {
+                        std::vector<Part>& parts, std::span<const TextRange> literal,
+                        size_t base) const {
   const StringMatcher& matcher = normalized ? normalized_ : raw_;
   parts.clear();
   size_t plain = 0;  // where the plain text before the next match begins
@@ -85,7 +92,8 @@ void AddedTokens::split(std::string_view text, bool normalized, bool parse,
     StringMatcher::Match match;
     for (size_t from = 0; matcher.find(text, from, match); from = match.end) {
       const AddedToken& token = tokens_[match.value];
-      if (!parse && !is_blank(token.content)) continue;
+      const bool is_text = !parse || overlaps(literal, base + match.begin, base + match.end);
+      if (is_text && !is_blank(token.content)) continue;
       size_t begin = match.begin, end = match.end;
       if (token.single_word) {
         const auto is_word = [&](size_t at) {

@@ -1,7 +1,9 @@
 // Added tokens: strings that are cut out of a text before the model sees it.
 #pragma once
+#include <span>
 #include <unordered_map>
 
+#include "data/tokenizer.h"
 #include "data/tokenizer_parts.h"
 #include "data/tokenizer_trie.h"
 
@@ -27,8 +29,10 @@ class AddedTokens {
     int32_t id;
   };
   /// Cuts `text` at tokens matched before (`normalized` = false) or after normalization. With
-  /// `parse` = false only tokens made of blanks count.
-  void split(std::string_view text, bool normalized, bool parse, std::vector<Part>& parts) const;
+  /// `parse` = false, and inside the ranges `literal` (which begin at byte `base` of what they
+  /// count in), only tokens made of blanks count.
+  void split(std::string_view text, bool normalized, bool parse, std::vector<Part>& parts,
+             std::span<const TextRange> literal = {}, size_t base = 0) const;
 
   const AddedToken* find(int32_t id) const;
   const AddedToken* find(std::string_view content) const;

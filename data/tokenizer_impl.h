@@ -21,4 +21,14 @@ struct Tokenizer::Impl {
       word_suffix;  // of BPE: decoding to bytes leaves it in the text, where it means a blank
 };
 
+namespace tokenizer {
+
+/// Ids of text without added tokens of the first kind (those matched before normalization):
+/// normalizer, added tokens of the second kind, pre-tokenizers, model. `literal` as for
+/// AddedTokens::split.
+void encode_part(const Tokenizer::Impl& impl, std::string_view plain, bool at_start,
+                 bool parse_special, std::span<const TextRange> literal, size_t base,
+                 std::vector<int32_t>& ids);
+
+}  // namespace tokenizer
 }  // namespace ocellus

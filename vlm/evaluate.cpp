@@ -68,8 +68,8 @@ EvaluationResult evaluate(Vlm& model, const ChatTemplate& chat, const ImageProce
   });
   GenerateOptions generation;
   generation.max_new_tokens = options.max_new_tokens;
-  generation.stop_tokens = {chat.end_id()};
-  generation.banned_tokens = {chat.image_id(), chat.pad_id()};
+  generation.stop_tokens = chat.stop_ids();
+  generation.banned_tokens = chat.banned_ids();
   generation.pad_token = chat.pad_id();
 
   EvaluationResult result;
@@ -102,7 +102,7 @@ EvaluationResult evaluate(Vlm& model, const ChatTemplate& chat, const ImageProce
         model.language(), {model.embed(batch.tensors), batch.tensors.ids, Tensor()}, generation);
     for (size_t i = begin; i < end; ++i) {
       const auto& row = rows[i - begin];
-      const bool ended = !row.empty() && row.back() == chat.end_id();
+      const bool ended = !row.empty() && chat.is_stop(row.back());
       stopped += ended;
       std::vector<int32_t> ids(row.begin(), row.end() - (ended ? 1 : 0));
       const DataSample& sample = raw[i - begin];

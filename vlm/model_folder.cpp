@@ -21,14 +21,17 @@ void save_model_folder(const std::string& folder, Vlm& model, const ChatTemplate
       {"additional_special_tokens", names},
       {"clean_up_tokenization_spaces", false},
       {"model_max_length", model.config().language.max_position_embeddings}};
-  const nlohmann::json generation = {{"eos_token_id", chat.end_id()},
+  const nlohmann::json generation = {{"eos_token_id", chat.stop_ids().size() == 1 ? nlohmann::json(chat.end_id())
+                                                                    : nlohmann::json(chat.stop_ids())},
                                      {"pad_token_id", chat.pad_id()},
                                      {"bad_words_ids", {{chat.image_id()}}},
                                      {"do_sample", false}};
   write_file_atomic(folder + "/config.json", vlm_config_json(model.config()));
   write_file_atomic(folder + "/tokenizer.json", tokenizer.to_json());
-  write_file_atomic(folder + "/tokenizer_config.json", tokenizer_config.dump(2) + "\n");
-  write_file_atomic(folder + "/chat_template.jinja", ChatTemplate::jinja());
+  write_file_atomic(folder + "/tokenizer_config.json", chat.tokenizer_config().empty()
+                                                           ? tokenizer_config.dump(2) + "\n"
+                                                           : chat.tokenizer_config());
+  write_file_atomic(folder + "/chat_template.jinja", chat.jinja());
   write_file_atomic(folder + "/preprocessor_config.json", processor.config_json());
   write_file_atomic(folder + "/generation_config.json", generation.dump(2) + "\n");
   save_safetensors(folder + "/model.safetensors", vlm_file_tensors(model));
@@ -38,12 +41,9 @@ LoadedVlm load_model_folder(const std::string& folder, DType dtype) {
   LoadedVlm loaded;
   loaded.model = load_vlm(folder, dtype);
   loaded.processor = ImageProcessor::load(folder);
-  const std::string path = folder + "/chat_template.jinja";
-  check<FormatError>(read_file(path, 1 << 20) == ChatTemplate::jinja(),
-                     "{}: other chat templates than Ocellus's own are not supported yet", path);
   const Tokenizer tokenizer = Tokenizer::load(folder + "/tokenizer.json");
   loaded.chat = std::make_unique<ChatTemplate>(
-      tokenizer, loaded.model->tokens_per_image(loaded.processor.size));
+      folder, tokenizer, loaded.model->tokens_per_image(loaded.processor.size));
   check<FormatError>(tokenizer.vocab_size() <= loaded.model->config().language.vocab_size,
                      "{}: the tokenizer has {} tokens, the model an embedding of {}", folder,
                      tokenizer.vocab_size(), loaded.model->config().language.vocab_size);

@@ -20,8 +20,8 @@ struct LoadedVlm {
 void save_model_folder(const std::string& folder, Vlm& model, const ChatTemplate& chat,
                        const ImageProcessor& processor);
 
-/// load_model_folder — FormatError naming the file for anything missing or damaged; a chat template
-/// other than ours is refused, since prompts would differ from training.
+/// load_model_folder — FormatError naming the file for anything missing or damaged. Prompts are made by
+/// the folder's chat template.
 LoadedVlm load_model_folder(const std::string& folder, DType dtype = DType::kF32);
 
 }  // namespace ocellus

@@ -154,7 +154,7 @@ void Trainer::enter_stage(size_t index) {
   const int64_t size = stage().image_size > 0 ? stage().image_size : model_->config().vision.image_size;
   if (size != processor_.size) {
     processor_.size = size;
-    chat_ = std::make_unique<ChatTemplate>(chat_->tokenizer(), model_->tokens_per_image(size));
+    chat_ = std::make_unique<ChatTemplate>(chat_->with_image_tokens(model_->tokens_per_image(size)));
   }
 }
 

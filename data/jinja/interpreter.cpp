@@ -57,7 +57,7 @@ class Macro : public Object {
                    m.parameters.end());
     if (name != "arguments") return std::nullopt;
     std::vector<Value> names(m.parameters.begin(), m.parameters.end());
-    return Value::list(std::move(names));
+    return Value::tuple(std::move(names));
   }
 
  private:
@@ -322,13 +322,14 @@ Interpreter::Signal Interpreter::loop(const Statement& s, const Value& iterable,
   const DepthScope nested;
   place_ = s.expressions[0]->place;
   const auto state = std::make_shared<Loop>(*this, s, iterable, loop_source(s, iterable), depth);
-  bool ran = false;
+  bool ran = false;  // an iteration came to its end; as in Jinja, break and continue leave it
   while (auto item = state->advance()) {
-    ran = true;
     const Opened scope(*this);
     assign(*s.target, *item);
     scope_->set("loop", Value(std::shared_ptr<Object>(state)));
-    if (execute(s.body) == Signal::kBreak) break;
+    const Signal signal = execute(s.body);
+    if (signal == Signal::kBreak) break;
+    if (signal == Signal::kNone) ran = true;
   }
   if (ran || s.otherwise.empty()) return Signal::kNone;
   const Opened scope(*this);

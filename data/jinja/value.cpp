@@ -588,8 +588,9 @@ Value slice(const Value& object, const Value& start, const Value& stop, const Va
   auto usable = [](const Value& v) { return v.is(Value::Kind::kNone) || v.is_integer(); };
   const bool sliceable =
       object.is_sequence() || object.is_string() || object.is(Value::Kind::kRange);
-  if (!sliceable || !usable(start) || !usable(stop) || !usable(step))
-    return missing(object, Value("slice"));
+  if (!sliceable) failure("'{}' object cannot be sliced", object.type_name());
+  if (!usable(start) || !usable(stop) || !usable(step))
+    failure("slice indices must be integers or none");
   const auto count = static_cast<int64_t>(*length(object));
   const int64_t by = step.is(Value::Kind::kNone) ? 1 : step.integer();
   if (by == 0) failure("slice step cannot be zero");

@@ -42,8 +42,8 @@ std::string answer(LoadedVlm& loaded, const Conversation& conversation, const st
   options.top_p = a.top_p;
   options.repetition_penalty = a.repetition_penalty;
   options.seed = static_cast<uint64_t>(a.seed);
-  options.stop_tokens = {loaded.chat->end_id()};
-  options.banned_tokens = {loaded.chat->image_id(), loaded.chat->pad_id()};
+  options.stop_tokens = loaded.chat->stop_ids();
+  options.banned_tokens = loaded.chat->banned_ids();
   StreamDecoder stream(loaded.chat->tokenizer());
   std::string text;
   auto emit = [&](const std::string& piece) {
@@ -51,7 +51,7 @@ std::string answer(LoadedVlm& loaded, const Conversation& conversation, const st
     if (show && !piece.empty()) show(piece);
   };
   options.on_tokens = [&](const std::vector<int64_t>& ids) {
-    if (ids[0] != loaded.chat->end_id()) emit(stream.push(static_cast<int32_t>(ids[0])));
+    if (!loaded.chat->is_stop(ids[0])) emit(stream.push(static_cast<int32_t>(ids[0])));
     return true;
   };
   generate(loaded.model->language(), {loaded.model->embed(batch.tensors), batch.tensors.ids, Tensor()},

@@ -57,7 +57,7 @@ nlohmann::json describe(const PreparedSample& sample, const ChatTemplate& chat) 
                       {"target", sample.labels[i] != -100}});
   return {{"where", sample.where},       {"source", sample.source},   {"text", sample.rendered.text},
           {"tokens", tokens},            {"targets", sample.target_count},
-          {"images", sample.images.size()},
+          {"images", sample.images.size()}, {"findings", chat.findings(sample.rendered)},
           {"visual_tokens", std::count(sample.rendered.ids.begin(), sample.rendered.ids.end(), chat.image_id())}};
 }
 
@@ -82,6 +82,7 @@ void print_sample(const PreparedSample& sample, const ChatTemplate& chat, bool c
   }
   fmt::print("\n  {} tokens, {} of them targets, {} image(s)\n", sample.rendered.ids.size(), sample.target_count,
              sample.images.size());
+  for (const std::string& finding : chat.findings(sample.rendered)) fmt::print("  warning: {}\n", finding);
 }
 
 std::string render_html(const std::vector<PreparedSample>& samples, const ChatTemplate& chat) {
