@@ -477,7 +477,9 @@ Value round(const Value& v, const Args& args) {
 Value filesizeformat(const Value& v, const Args& args) {
   const Bound a(args, "filesizeformat", {"binary"});
   const bool binary = a.truth(0, false);
-  const double bytes = to_float(v, {}).real(), base = binary ? 1024 : 1000;
+  const auto read = v.is_string() ? read_float(v.string().text) : std::optional<double>();
+  if (!read && !v.is_number()) failure("filesizeformat: needs a number, got {}", v.type_name());
+  const double bytes = read ? *read : v.real(), base = binary ? 1024 : 1000;
   if (bytes == 1) return "1 Byte";
   if (bytes < base) return fmt::format("{} Bytes", whole(bytes));
   static constexpr const char* kPrefixes = "kMGTPEZY";
@@ -555,6 +557,8 @@ Value indent(const Value& v, const Args& args) {
 Value truncate(const Value& v, const Args& args) {
   const Bound a(args, "truncate", {"length", "killwords", "end", "leeway"});
   if (v.is_undefined()) return v;
+  const auto size = length(v);
+  if (!v.is_string() && size && static_cast<int64_t>(*size) <= a.integer(0, 255)) return v;
   if (!v.is_string()) failure("truncate: needs a string, got {}", v.type_name());
   const String& s = v.string();
   const int64_t length = a.integer(0, 255);

@@ -156,11 +156,12 @@ class PercentFormat {
       conversion(plain);
     }
     out_.append(format_.slice(plain, f.size()));
-    const bool mapping = arguments_.is(Value::Kind::kDict);
+    const Value::Kind kind = arguments_.kind();
+    const bool mapping = kind == Value::Kind::kDict || kind == Value::Kind::kList ||
+                         kind == Value::Kind::kRange || kind == Value::Kind::kUndefined;
     const size_t given = arguments_.is(Value::Kind::kTuple) ? arguments_.items().size() : 1;
-    // A list, string or mapping may stay unused only if it is a mapping to Python: dict, list.
-    if (!mapping && used_ < given && !arguments_.is(Value::Kind::kList))
-      failure("not all arguments converted during string formatting");
+    // What can be subscribed counts as a mapping to Python, and may stay unused.
+    if (!mapping && used_ < given) failure("not all arguments converted during string formatting");
     return std::move(out_);
   }
 

@@ -152,7 +152,10 @@ std::optional<Value> Namespace::attribute(std::string_view name) const {
   return found ? std::optional<Value>(*found) : std::nullopt;
 }
 
-std::string Namespace::text() const { return "<Namespace " + repr(Value::dict(values)).text + ">"; }
+std::string Namespace::text() const {
+  const DepthScope depth;  // it may hold itself
+  return "<Namespace " + repr(Value::dict(values)).text + ">";
+}
 
 void Namespace::set(const std::string& name, Value value) {
   if (name.starts_with('_'))

@@ -34,10 +34,10 @@ void charge(size_t steps) {
 }
 
 void charge_text(size_t bytes) {
-  charge(1 + bytes / 16);
   if (current_budget && bytes > current_budget->string_bytes)
     failure("a string would have {} bytes; at most {} are allowed", bytes,
             current_budget->string_bytes);
+  charge(1 + bytes / 16);
 }
 
 DepthScope::DepthScope() {
@@ -82,8 +82,9 @@ String String::derived(std::string made) const {
 
 void String::append(std::string_view plain) {
   charge(plain.size() / 16);
+  if (current_budget && text.size() + plain.size() > current_budget->string_bytes)
+    charge_text(text.size() + plain.size());
   text += plain;
-  if (current_budget && text.size() > current_budget->string_bytes) charge_text(text.size());
 }
 
 void String::append(const String& other) {

@@ -8,6 +8,7 @@
 The first line has lists, "templates" and "contexts"; each other line {"template", "context", "rendered" or
 "error"}, where a number points into a list. strftime_now tells NOW.
 """
+import copy
 import datetime
 import json
 import os
@@ -31,7 +32,7 @@ def compiled(source):
 
 def result(source, context):
     try:
-        text = compiled(source).render(**context)
+        text = compiled(source).render(**copy.deepcopy(context))  # indent of a list changes it
         text.encode()
         return {"rendered": text}
     except Exception as e:  # noqa: BLE001: any failure is a result here
