@@ -20,7 +20,11 @@ struct Arguments {
   std::string model, prompt, device = "auto", dtype = "f32", early_stopping = "false";
   std::vector<std::string> images, bad_words;
   int64_t threads = 0, seed = 0;
-  GenerateOptions options{.max_new_tokens = 64};
+  GenerateOptions options = [] {
+    GenerateOptions o;
+    o.max_new_tokens = 64;
+    return o;
+  }();
   bool json = false;
 };
 
