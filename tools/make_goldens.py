@@ -95,7 +95,7 @@ MODELS = {
         vocab_size=VOCAB, d_model=16, n_heads=4, n_layers=2, max_seq_len=32,
         attn_config=dict(softmax_scale=0.3, alibi_bias_max=6),
         pad_token_id=0, bos_token_id=1, eos_token_id=2), 9, "left", None,
-        "Slopes of a power of two of heads, own softmax_scale and alibi_bias_max."),
+        "Slopes of a power of two of heads, own softmax_scale; alibi_bias_max is not read."),
     "mt5": ("MT5ForConditionalGeneration", dict(
         vocab_size=VOCAB, d_model=16, d_kv=6, d_ff=20, num_layers=2, num_heads=2,
         relative_attention_num_buckets=8, relative_attention_max_distance=12,
@@ -217,6 +217,8 @@ def make_model(out, name):
         t5 = single.config.is_encoder_decoder
         labels = torch.randint(2, VOCAB, (2, 7)) if t5 else ids.masked_fill(mask == 0, -100)
         labels[0, 2] = -100
+        if side == "left" and not t5:
+            labels[1, 3] = -100  # the first real token would be predicted by padding
         inputs = {"input_ids": ids, "attention_mask": mask}
         a = run(fresh(torch.float32), inputs, labels)
         b = run(fresh(torch.float64), inputs, labels)
@@ -243,8 +245,14 @@ def make_model(out, name):
             "loss": "out.loss", "loss_from": "model", "inputs": sorted(inputs) + ["labels"], "call": {},
             "atol": 2e-6, "rtol": rtol, "notes": notes,
             "generate": {"max_new_tokens": 10, "do_sample": False, "min_margin": round(margin, 5)}}
-    finish(out / name, meta, {"in." + k: v for k, v in inputs.items()} | {"in.labels": labels} | where |
-           stored | {"gen.sequences": sequences})
+    tensors = {"in." + k: v for k, v in inputs.items()} | {"in.labels": labels} | where | stored
+    if "grad.lm_head.weight" in tensors and single.config.model_type == "gpt_neox":
+        tensors["grad.embed_out.weight"] = tensors.pop("grad.lm_head.weight")  # its name in files
+    if side == "right" and not t5:
+        del meta["generate"]  # behind padding nothing sensible follows
+    else:
+        tensors["gen.sequences"] = sequences
+    finish(out / name, meta, tensors)
     print(f"{name}: rtol {rtol:.0e}, margin {margin:.4f}")
 
 

@@ -172,7 +172,7 @@ void read_opt(const ConfigReader& read, DecoderConfig& c, const std::string& who
 void read_mpt(const ConfigReader& read, DecoderConfig& c, const std::string& who) {
   if (!read.has("attn_config")) return;
   const ConfigReader attention(read.at("attn_config"), who + ": attn_config");
-  c.alibi_bias_max = attention.number("alibi_bias_max", 8);
+  // transformers does not read alibi_bias_max either: it is 8.
   c.attention_scale = attention.number("softmax_scale", 0);
   check<FormatError>(attention.flag("alibi", true), "{}: attn_config: alibi must be true", who);
   check<FormatError>(!attention.flag("qk_ln", false), "{}: attn_config: qk_ln is not supported",
