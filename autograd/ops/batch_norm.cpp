@@ -76,7 +76,7 @@ static const OpDef kBatchNorm{.name = "batch_norm",
                                              return given_sample(r, {3, 5, 1, 7}, 0.3f);
                                            }},
                                           {"large", [](Rng& r) {
-                                             return given_sample(r, {4, 6, 17, 15}, 1e-3f);
+                                             return given_sample(r, {4, 24, 34, 30}, 1e-3f);
                                            }}}};
 
 /// batch_norm — y = (x - mean)/√(variance + eps)·w + b by channel, with statistics that are given
@@ -110,7 +110,7 @@ static const OpDef kBatchNormTrain{.name = "batch_norm_train",
                                                   return batch_sample(r, {3, 5, 1, 7}, 0.3f);
                                                 }},
                                                {"large", [](Rng& r) {
-                                                  return batch_sample(r, {4, 6, 17, 15}, 0.1f);
+                                                  return batch_sample(r, {4, 24, 34, 30}, 0.1f);
                                                 }}}};
 
 /// batch_norm_train — batch_norm with the mean and variance of x itself, which are returned for the

@@ -20,6 +20,10 @@ static const OpDef kGlobalResponseNorm{.name = "global_response_norm",
                                                    {"odd sizes",
                                                     [](Rng& r) {
                                                       return grn_sample(r, {1, 1, 5, 7});
+                                                    }},
+                                                   {"large",
+                                                    [](Rng& r) {
+                                                      return grn_sample(r, {2, 16, 16, 48});
                                                     }}},
                                        .composite = true};
 

@@ -144,6 +144,10 @@ static const OpDef kResizePositionsAntialias{
                 {"odd down and up",
                  [](Rng& r) {
                    return antialias_sample(r, {5, 3}, {2, 7}, 3);
+                 }},
+                {"large",
+                 [](Rng& r) {
+                   return antialias_sample(r, {20, 21}, {28, 24}, 64);
                  }}},
     .composite = true};
 
