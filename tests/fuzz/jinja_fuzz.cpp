@@ -1,7 +1,7 @@
 // Fuzz target: chat templates. The input is a template and, after a zero byte, the JSON of its
 // variables (else a small conversation). It is refused with a FormatError, or gives UTF-8 whose
-// marks lie inside. needs: data/jinja/* data/unicode.cpp data/unicode_old.cpp engine/file.cpp
-// engine/json.cpp
+// marks lie inside.
+// needs: data/jinja/*.cpp data/unicode*.cpp engine/file.cpp engine/json.cpp
 #include <cstdint>
 #include <cstdlib>
 #include <string>
