@@ -395,6 +395,7 @@ TEST_CASE("error text: the table has a row for every input of every op") {
   for (const Wrong& row : all_rows()) rows.insert(row.op + "/" + row.input);
   for_each_op([&](const OpDef& op) {
     if (kTakesAnything.count(op.name)) return;
+    if (std::string(op.where.file_name()).find("tests/") != std::string::npos) return;
     for (const InputDef& input : op.inputs) {
       std::string name = input.name;
       if (const size_t dots = name.find("…"); dots != std::string::npos) name.resize(dots);
