@@ -25,7 +25,8 @@ json llama_like(const char* model_type) {
 
 std::vector<json> one_of_each() {
   json gemma3 = llama_like("gemma3_text"), gemma2 = llama_like("gemma2"), opt = llama_like("opt");
-  json qwen = llama_like("qwen2"), old_opt = llama_like("opt");
+  json qwen = llama_like("qwen2"), old_opt = llama_like("opt"), neox = llama_like("gpt_neox");
+  neox["rotary_pct"] = 0.5;
   gemma3["sliding_window"] = 3;
   gemma3["sliding_window_pattern"] = 2;
   gemma2["sliding_window"] = 3;
@@ -43,7 +44,7 @@ std::vector<json> one_of_each() {
           llama_like("gemma"),
           gemma2,
           gemma3,
-          llama_like("gpt_neox"),
+          neox,
           opt,
           old_opt,
           {{"model_type", "gpt2"},
