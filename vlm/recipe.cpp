@@ -83,6 +83,25 @@ void check_depth(std::string_view text, const std::string& who) {
   }
 }
 
+// The line that trips an assertion of the parser, which does not say where: the last line of the
+// shortest beginning of `text` that trips one. Recipes are short; of a long text only the first
+// lines are tried.
+size_t line_of_assertion(std::string_view text) {
+  constexpr size_t kMostLines = 200;
+  size_t line = 1;
+  for (size_t end = text.find('\n'); end != std::string_view::npos && line < kMostLines;
+       end = text.find('\n', end + 1), ++line) {
+    try {
+      toml::parse(text.substr(0, end));
+    } catch (const toml::parse_error&) {
+      // Cut short, it need not be valid.
+    } catch (const TomlAssertion&) {
+      break;
+    }
+  }
+  return line;
+}
+
 toml::table parse_toml(std::string_view text, const std::string& who) {
   check_depth(text, who);
   try {
@@ -92,8 +111,8 @@ toml::table parse_toml(std::string_view text, const std::string& who) {
     fail<FormatError>("{} line {}, column {}: not valid TOML: {}", who, at.line, at.column,
                       shown(error.description()));
   } catch (const TomlAssertion& error) {
-    fail<FormatError>("{}: not valid TOML: the parser stopped where it expects `{}`", who,
-                      shown(error.what()));
+    fail<FormatError>("{} line {}: not valid TOML: the parser stopped where it expects `{}`", who,
+                      line_of_assertion(text), shown(error.what()));
   }
 }
 

@@ -45,8 +45,12 @@ struct Mask {
   const T* bias;
   int64_t bias_step[4];
   const float* slopes;
+  float softcap;  // 0: none
 
-  /// The score of query i and key j with what is added to it; -infinity where the mask hides it.
+  /// tanh(score/softcap): the capped score is softcap times that, and its derivative 1 - tanh².
+  __device__ float capped(float score) const { return math::tanh(score / softcap); }
+
+  /// The score of query i and key j, capped, with what is added to it; -infinity where the mask hides it.
   __device__ float apply(const Sizes& s, int b, int h, int64_t i, int64_t j, float score) const {
     if (i >= s.queries || j >= s.keys) return kHidden;
     if (i < band.first_query(j) || i >= band.end_query(j)) return kHidden;
@@ -54,6 +58,7 @@ struct Mask {
       const int32_t id = k_segment[b * s.keys + j];
       if (id < 0 || q_segment[b * s.queries + i] != id) return kHidden;
     }
+    if (softcap > 0) score = softcap * capped(score);
     if (bias)
       score += static_cast<float>(
           bias[b * bias_step[0] + h * bias_step[1] + i * bias_step[2] + j * bias_step[3]]);
@@ -76,8 +81,10 @@ struct Mask {
 struct MaskTensors {
   Tensor q_segment, k_segment, bias, slopes;
   SdpaBand band;
+  float softcap;
   MaskTensors(OnCuda device, const SdpaMask& mask, const Shape& scores)
-      : band{scores[3] - scores[2], mask.prefix, mask.window, mask.causal} {
+      : band{scores[3] - scores[2], mask.prefix, mask.window, mask.causal},
+        softcap(static_cast<float>(mask.softcap)) {
     check_same_device("sdpa", device, {&mask.q_segment, &mask.k_segment, &mask.bias, &mask.slopes});
     if (mask.q_segment.defined()) {
       q_segment = mask.q_segment.to(DType::kI32).contiguous();
@@ -88,7 +95,7 @@ struct MaskTensors {
   }
   template <class T>
   Mask<T> pointers() const {
-    Mask<T> m{band, nullptr, nullptr, nullptr, {}, nullptr};
+    Mask<T> m{band, nullptr, nullptr, nullptr, {}, nullptr, softcap};
     if (q_segment.defined()) {
       m.q_segment = q_segment.data<int32_t>();
       m.k_segment = k_segment.data<int32_t>();

@@ -37,18 +37,23 @@ __global__ void delta_kernel(Rows<T> out, Rows<T> dout, Sizes s, int64_t count, 
   }
 }
 
-// Probability and ds of one pair, from rows in shared memory.
+// Of one pair, from rows in shared memory: its probability, the gradient of its score, and that of
+// the score before the soft cap.
 struct Pair {
-  float p, ds;
+  float p, ds, before_cap;
 };
 template <class T>
 __device__ Pair pair_of(const Inputs<T>& in, int b, int h, int64_t i, int64_t j, const float* q,
                         const float* k, const float* v, const float* dout) {
-  const float score = in.mask.apply(in.s, b, h, i, j, in.scale * dot(q, k, in.s.dim));
-  if (score == kHidden) return {0, 0};
+  const float plain = in.scale * dot(q, k, in.s.dim);
+  const float score = in.mask.apply(in.s, b, h, i, j, plain);
+  if (score == kHidden) return {0, 0, 0};
   const int64_t at = (static_cast<int64_t>(b) * in.s.heads + h) * in.s.queries + i;
   const float p = math::exp(score - in.log_sums[at]);
-  return {p, p * (dot(dout, v, in.s.dim) - in.deltas[at])};
+  const float ds = p * (dot(dout, v, in.s.dim) - in.deltas[at]);
+  if (in.mask.softcap <= 0) return {p, ds, ds};
+  const float t = in.mask.capped(plain);
+  return {p, ds, ds * (1 - t * t)};
 }
 
 // dq; where `dscores` [B, H, Tq, Tk] is given, ds goes there too (zero before).
@@ -83,7 +88,7 @@ __global__ void dq_kernel(Inputs<T> in, T* dq, float* dscores) {
                                 douts.row(row));
       if (dscores && i < s.queries && j < s.keys)
         dscores[((static_cast<int64_t>(b) * s.heads + h) * s.queries + i) * s.keys + j] = pair.ds;
-      weights[lane] = pair.ds;
+      weights[lane] = pair.before_cap;
       __syncwarp();
       add_rows(total[r], weights, keys, s.dim);
       __syncwarp();
@@ -132,7 +137,7 @@ __global__ void dkv_kernel(Inputs<T> in, T* dk, T* dv) {
         const Pair pair = pair_of(in, b, h, query + lane, first + row, queries.row(lane),
                                   keys.row(row), values.row(row), douts.row(lane));
         weights[lane] = pair.p;
-        weights[kWarp + lane] = pair.ds;
+        weights[kWarp + lane] = pair.before_cap;
         __syncwarp();
         add_rows(dvalues[r], weights, douts, s.dim);
         add_rows(dkeys[r], weights + kWarp, queries, s.dim);

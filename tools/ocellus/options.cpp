@@ -115,15 +115,15 @@ Device choose_device(const std::string& name) {
   const bool cuda = name == "cuda" || (name.starts_with("cuda:") && name.size() > 5 &&
                                        name.find_first_not_of("0123456789", 5) == std::string::npos);
   check<UsageError>(cuda, "--device: must be cpu, cuda, cuda:N or auto, got \"{}\"", name);
-  check<UsageError>(cuda_linked(), "--device {}: this program was built without CUDA; build the cuda preset",
+  check<DeviceError>(cuda_linked(), "--device {}: this program was built without CUDA; build the cuda preset",
                     name);
   try {
     const int index = name == "cuda" ? 0 : std::atoi(name.c_str() + 5);
     allocator_of({DeviceType::kCuda, index})->allocate(1, "--device");  // makes its context
   } catch (const DeviceError& error) {
-    fail<UsageError>("--device {}: {}", name, error.what());
+    fail<DeviceError>("--device {}: {}", name, error.what());
   }
-  fail<UsageError>("--device {}: training and inference run on the CPU only so far", name);
+  fail<DeviceError>("--device {}: training and inference run on the CPU only so far", name);
 }
 
 DType choose_dtype(const std::string& name, const std::vector<DType>& allowed) {
