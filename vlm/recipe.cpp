@@ -92,7 +92,7 @@ size_t line_of_assertion(std::string_view text) {
   for (size_t end = text.find('\n'); end != std::string_view::npos && line < kMostLines;
        end = text.find('\n', end + 1), ++line) {
     try {
-      toml::parse(text.substr(0, end));
+      static_cast<void>(toml::parse(text.substr(0, end)));
     } catch (const toml::parse_error&) {
       // Cut short, it need not be valid.
     } catch (const TomlAssertion&) {
