@@ -85,7 +85,7 @@ class EncoderDecoder : public Module {
   /// Decoder states as the head reads them, scaled if the config says so;  ids [B, T] → [B, T, C].
   Variable decode(const Tensor& ids, const T5Pass& pass);
   Variable logits(const Variable& decoded) { return linear(decoded, head_weight()); }
-  Variable head_weight() { return head_ ? head_->weight().var() : shared_.weight().var(); }
+  Variable head_weight() { return head_ ? head_->adapted_weight() : shared_.weight().var(); }
   /// decoder_start_token_id, then the labels without their last; -100 becomes the pad token.
   Tensor shifted_right(const Tensor& labels) const;
   KvCache make_cache(int64_t batch, int64_t capacity) const;

@@ -1,7 +1,9 @@
 // Fuzz target: preprocessor_config.json. Any text either is refused with a FormatError or makes a
 // processor that turns pictures into finite shapes or refuses them with a sentence. The two bytes
-// in front are the sides of a picture. needs: vlm/image_processor.cpp vlm/image_arrange.cpp
-// data/image.cpp data/image_edit.cpp data/resize.cpp data/png.cpp data/jpeg.cpp engine/*
+// in front are the sides of a picture.
+// needs: vlm/image_processor.cpp vlm/image_arrange.cpp data/image.cpp data/image_edit.cpp
+// needs: data/resize.cpp data/png.cpp data/jpeg.cpp engine/tensor.cpp engine/shape.cpp engine/file.cpp engine/json.cpp
+// needs: engine/parallel.cpp engine/memory/*.cpp engine/cpu/copy.cpp engine/cpu/elementwise.cpp engine/cpu/reduce.cpp
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string_view>
