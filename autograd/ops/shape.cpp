@@ -297,7 +297,14 @@ static Tensor as_rows(const Tensor& x) {
 
 static Sample gather_sample(Rng& r, const Shape& shape, const Tensor& index) {
   return {.inputs = {r.normal(shape), index},
-          .run = [](const Variables& in) { return Variables{gather_rows(in[0], in[1].value())}; }};
+          .run = [](const Variables& in) { return Variables{gather_rows(in[0], in[1].value())}; },
+          .reference =
+              [](const Variables& in) {
+                Variables rows;
+                for (const int64_t id : in[1].value().to_vector<int64_t>())
+                  rows.push_back(slice(in[0], 0, id, id + 1));
+                return Variables{concat(rows, 0)};
+              }};
 }
 static const OpDef kGatherRows{
     .name = "gather_rows",

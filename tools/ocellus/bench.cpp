@@ -14,63 +14,19 @@
 #include "engine/parallel.h"
 #include "nn/optim/optimizer.h"
 #include "tools/ocellus/bench_data.h"
+#include "tools/ocellus/bench_models.h"
 #include "tools/ocellus/command.h"
 #include "tools/ocellus/machine.h"
-#include "vlm/flops.h"
-#include "vlm/language_loss.h"
 
 namespace ocellus {
 namespace {
 
 struct Arguments {
-  std::string model = "quickstart", device = "auto", dtype = "f32";
-  int64_t threads = 0, seed = 0, batch = 0, text = 0, steps = 10, warmup = 2;
+  BenchOptions options;
+  std::string device = "auto", dtype = "f32";
+  int64_t threads = 0, steps = 10, warmup = 2;
   bool json = false;
 };
-
-struct Shapes {
-  const char* name;
-  VlmConfig config;
-  int64_t batch, text;
-};
-
-VisionConfig vision(int64_t image, int64_t patch, int64_t dim, int64_t layers, int64_t heads, int64_t mlp) {
-  VisionConfig v;
-  v.image_size = image;
-  v.patch_size = patch;
-  v.hidden_size = dim;
-  v.num_hidden_layers = layers;
-  v.num_attention_heads = heads;
-  v.intermediate_size = mlp;
-  v.use_head = false;
-  return v;
-}
-
-DecoderConfig language(int64_t vocab, int64_t dim, int64_t layers, int64_t heads, int64_t kv, int64_t mlp) {
-  DecoderConfig l;
-  l.vocab_size = vocab;
-  l.hidden_size = dim;
-  l.num_hidden_layers = layers;
-  l.num_attention_heads = heads;
-  l.num_key_value_heads = kv;
-  l.head_dim = dim / heads;
-  l.intermediate_size = mlp;
-  l.tie_word_embeddings = true;
-  return l;
-}
-
-std::vector<Shapes> all_shapes() {
-  auto vlm = [](VisionConfig v, DecoderConfig l, int64_t factor) {
-    VlmConfig c;
-    c.connector = {"pixel_shuffle", factor, "gelu", v.hidden_size, l.hidden_size};
-    c.vision = std::move(v);
-    c.language = std::move(l);
-    return c;
-  };
-  return {{"quickstart", vlm(vision(64, 8, 128, 4, 4, 512), language(512, 128, 4, 4, 2, 384), 2), 32, 24},
-          {"nanovlm222", vlm(vision(224, 16, 768, 12, 12, 3072), language(49152, 576, 30, 9, 3, 1536), 2), 4, 79},
-          {"smolvlm256", vlm(vision(512, 16, 768, 12, 12, 3072), language(49152, 576, 30, 9, 3, 1536), 4), 1, 192}};
-}
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -88,29 +44,9 @@ double since_process_start() {
          ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-VlmBatch synthetic_batch(const VlmConfig& c, int64_t batch, int64_t text, int64_t image_tokens, uint64_t seed) {
-  VlmBatch b;
-  const int64_t width = image_tokens + text;
-  const RngKey ids_key{seed, 1}, pixel_key{seed, 2};
-  std::vector<int64_t> ids(static_cast<size_t>(batch * width)), labels(ids.size(), -100), rows;
-  for (int64_t r = 0; r < batch; ++r)
-    for (int64_t t = 0; t < width; ++t) {
-      const int64_t i = r * width + t;
-      ids[i] = ids_key.word(static_cast<uint64_t>(i)) % static_cast<uint64_t>(c.language.vocab_size);
-      if (t < image_tokens)
-        rows.push_back(i);
-      else
-        labels[i] = ids[i];
-    }
-  b.ids = Tensor::from(ids, {batch, width});
-  b.labels = Tensor::from(labels, {batch, width});
-  b.image_rows = Tensor::from(rows, {static_cast<int64_t>(rows.size())});
-  const int64_t side = c.vision.image_size;
-  b.pixels = Tensor::empty({batch, 3, side, side}, DType::kF32);
-  float* pixels = b.pixels.mutable_data<float>("bench");
-  for (int64_t i = 0; i < b.pixels.numel(); ++i)
-    pixels[i] = 2 * uniform01(pixel_key.word(static_cast<uint64_t>(i))) - 1;
-  return b;
+double resident_mb() {
+  const std::string pages = read_file("/proc/self/statm");
+  return std::stod(pages.substr(pages.find(' ') + 1)) * static_cast<double>(sysconf(_SC_PAGE_SIZE)) / (1 << 20);
 }
 
 double median(std::vector<double> values) {
@@ -122,22 +58,13 @@ int run_step(const Arguments& a) {
   choose_device(a.device);
   const DType dtype = choose_dtype(a.dtype, {DType::kF32, DType::kBF16});
   use_threads(a.threads);
-  const std::vector<Shapes> shapes = all_shapes();
-  auto found = std::find_if(shapes.begin(), shapes.end(), [&](const Shapes& s) { return a.model == s.name; });
-  check<UsageError>(found != shapes.end(),
-                    "bench step: --model must be one of quickstart, nanovlm222, smolvlm256, got \"{}\"", a.model);
   check<UsageError>(a.steps > 0 && a.warmup >= 0, "bench step: --steps must be positive, got {}", a.steps);
-  const VlmConfig& config = found->config;
-  const int64_t batch = a.batch > 0 ? a.batch : found->batch, text = a.text > 0 ? a.text : found->text;
   const double build_start = seconds();
-  Vlm model(config);
-  init_parameters(model, static_cast<uint64_t>(a.seed));
-  const int64_t image_tokens = model.tokens_per_image(config.vision.image_size);
-  const VlmBatch data = synthetic_batch(config, batch, text, image_tokens, static_cast<uint64_t>(a.seed));
+  BenchModel model = make_bench_model(a.options);
   OptimizerConfig settings;
   settings.betas = {0.9, 0.95};
-  Optimizer optimizer(settings, group_parameters(model, {{"*", 1e-4}}, 0.1));
-  const double build = seconds() - build_start;
+  Optimizer optimizer(settings, group_parameters(*model.module, {{"*", 1e-4}}, 0.1));
+  const double build = seconds() - build_start, rss_model = resident_mb();
   std::vector<double> forward_ms, backward_ms, optimizer_ms, step_ms;
   double loss = 0, first_loss = 0;
   auto step = [&](bool record) {
@@ -146,15 +73,14 @@ int run_step(const Arguments& a) {
     {
       Autocast precision(dtype);
       Tape tape;
-      const Variable hidden = model.hidden(data);
-      const LossSum sum = model.language().loss(hidden, data.labels);
+      const LossSum sum = model.loss();
       loss = sum.sum.value().item() / static_cast<double>(sum.count);
       middle = seconds();
       tape.backward(sum.sum, 1.0 / static_cast<double>(sum.count));
       end = seconds();
     }
     optimizer.step(1, clip_factor(optimizer.gradient_norm(), 1.0));
-    model.clear_gradients();
+    model.module->clear_gradients();
     const double done = seconds();
     if (!record) return;
     forward_ms.push_back((middle - begin) * 1e3);
@@ -175,17 +101,18 @@ int run_step(const Arguments& a) {
     return 1e3 * static_cast<double>(y.tv_sec - x.tv_sec) + 1e-3 * static_cast<double>(y.tv_usec - x.tv_usec);
   };
   const double n = static_cast<double>(a.steps), mid = median(step_ms) * 1e-3;
-  const StepFlops flops = step_flops(config, batch, text);
-  const double tokens = static_cast<double>(batch * (text + image_tokens));
+  const double tokens = static_cast<double>(model.batch * (model.text + model.image_tokens));
   const nlohmann::json out = {
       {"bench", "ocellus_step"},
-      {"model", a.model},
-      {"batch", batch},
-      {"text_tokens", text},
-      {"image_tokens", image_tokens},
+      {"model", a.options.model},
+      {"batch", model.batch},
+      {"text_tokens", model.text},
+      {"image_tokens", model.image_tokens},
       {"dtype", a.dtype},
       {"device", "cpu"},
       {"threads", num_threads()},
+      {"lora", a.options.lora},
+      {"freeze", a.options.freeze},
       {"steps", a.steps},
       {"step_ms", {{"median", mid * 1e3},
                    {"min", *std::min_element(step_ms.begin(), step_ms.end())},
@@ -195,13 +122,15 @@ int run_step(const Arguments& a) {
       {"optimizer_ms", median(optimizer_ms)},
       {"optimizer", "AdamW fused"},
       {"tokens_per_s", tokens / mid},
-      {"images_per_s", static_cast<double>(batch) / mid},
-      {"params", model.parameter_count()},
-      {"trainable_params", model.parameter_count(true)},
-      {"gflop_per_step", flops.total() / 1e9},
-      {"gflop_forward", flops.forward / 1e9},
-      {"tflop_per_s", flops.total() / mid / 1e12},
+      {"images_per_s", static_cast<double>(model.images) / mid},
+      {"params", model.module->parameter_count()},
+      {"trainable_params", model.module->parameter_count(true)},
+      {"gflop_per_step", model.flops.total() / 1e9},
+      {"gflop_forward", model.flops.forward / 1e9},
+      {"tflop_per_s", model.flops.total() / mid / 1e12},
       {"peak_rss_mb", static_cast<double>(after.ru_maxrss) / 1024},
+      {"rss_model_mb", rss_model},
+      {"logits_f32_mb", model.logits_mb},
       {"peak_allocated_mb", static_cast<double>(allocator_of(kCpu)->stats().peak) / (1 << 20)},
       {"minor_faults_per_step", static_cast<double>(after.ru_minflt - before.ru_minflt) / n},
       {"user_ms_per_step", cpu_ms(before.ru_utime, after.ru_utime) / n},
@@ -239,15 +168,17 @@ const RegisterCommand kBench({"bench", "timings as medians", "ocellus bench step
                                 auto a = std::make_shared<Arguments>();
                                 Options step = options.subcommand("step", "a whole training step",
                                                                   [a] { return run_step(*a); });
-                                step.option("--model", a->model, "quickstart, nanovlm222 or smolvlm256");
-                                step.option("--batch", a->batch, "samples; 0: the model's default");
-                                step.option("--text", a->text, "text tokens a sample; 0: the model's default");
+                                step.option("--model", a->options.model, bench_model_names());
+                                step.option("--batch", a->options.batch, "samples; 0: the model's default");
+                                step.option("--text", a->options.text, "text tokens a sample; 0: the model's default");
+                                step.option("--lora", a->options.lora, "rank of adapters on q_proj and v_proj of the language model");
+                                step.option("--freeze", a->options.freeze, "comma list of vision, connector, language");
                                 step.option("--steps", a->steps, "steps to time");
                                 step.option("--warmup", a->warmup, "steps before them");
                                 step.device(a->device);
                                 step.dtype(a->dtype, "f32, bf16");
                                 step.threads(a->threads);
-                                step.seed(a->seed);
+                                step.seed(a->options.seed);
                                 step.json(a->json);
                                 Options ops = options.subcommand("ops", "matrix products beside copy bandwidth",
                                                                  [a] { return run_ops(*a); });

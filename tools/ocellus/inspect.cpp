@@ -1,4 +1,4 @@
-// ocellus inspect: what a checkpoint, shard or run folder holds.
+// ocellus inspect: what a checkpoint, shard or run folder holds; the diagram of a model.
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -8,6 +8,7 @@
 #include "nn/checkpoint_file.h"
 #include "nn/lora_config.h"
 #include "tools/ocellus/command.h"
+#include "tools/ocellus/diagram.h"
 #include "vlm/checkpoint_protocol.h"
 
 namespace ocellus {
@@ -101,7 +102,13 @@ json describe_run(const std::string& path) {
 }
 
 int run(const Arguments& a) {
-  check<UsageError>(a.diagram.empty(), "inspect: --diagram is not built yet");
+  check<UsageError>(a.path.empty() != a.diagram.empty(),
+                    "inspect: give one file or folder, or --diagram RECIPE");
+  if (!a.diagram.empty()) {
+    const std::string diagram = recipe_diagram(a.diagram);
+    fmt::print("{}", a.json_output ? json({{"diagram", diagram}}).dump() + "\n" : diagram);
+    return 0;
+  }
   check<FormatError>(fs::exists(a.path), "{}: there is no such file or folder", a.path);
   json document;
   const bool folder = fs::is_directory(a.path);
@@ -128,8 +135,8 @@ const RegisterCommand kInspect(
      "ocellus inspect runs/quickstart/model", [](Options& options) -> std::function<int()> {
        auto a = std::make_shared<Arguments>();
        options.positional("path", a->path,
-                          "safetensors file, model, adapter or run folder, tar shard");
-       options.option("--diagram", a->diagram, "a diagram of a recipe's model (not built yet)");
+                          "safetensors file, model, adapter or run folder, tar shard", false);
+       options.option("--diagram", a->diagram, "RECIPE: draw its model instead");
        options.json(a->json_output);
        return [a] { return run(*a); };
      }});
