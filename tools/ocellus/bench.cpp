@@ -13,6 +13,7 @@
 #include "engine/kernels/optim.h"
 #include "engine/parallel.h"
 #include "nn/optim/optimizer.h"
+#include "tools/ocellus/bench_attention.h"
 #include "tools/ocellus/bench_data.h"
 #include "tools/ocellus/bench_models.h"
 #include "tools/ocellus/command.h"
@@ -192,7 +193,22 @@ const RegisterCommand kBench({"bench", "timings as medians", "ocellus bench step
                                 data.option("--repeat", d->repeat, "rounds over all files");
                                 data.threads(d->threads);
                                 data.json(d->json);
-                                for (const char* later : {"ladder", "attention", "decode"})
+                                auto t = std::make_shared<BenchAttention>();
+                                Options attention = options.subcommand("attention", "forward and backward of sdpa",
+                                                                       [t] { return run_bench_attention(*t); });
+                                attention.option("--batch", t->batch, "one shape instead of the list: samples");
+                                attention.option("--heads", t->heads, "heads of queries");
+                                attention.option("--kv-heads", t->kv_heads, "heads of keys and values; 0: as many");
+                                attention.option("--tokens", t->tokens, "queries and keys");
+                                attention.option("--head-dim", t->head_dim, "features of a head");
+                                attention.flag("--causal", t->causal, "later keys are hidden");
+                                attention.option("--repeat", t->repeat, "times; the median counts");
+                                attention.device(t->device);
+                                attention.dtype(t->dtype, "f32, bf16");
+                                attention.threads(t->threads);
+                                attention.seed(t->seed);
+                                attention.json(t->json);
+                                for (const char* later : {"ladder", "decode"})
                                   options.subcommand(later, "not built yet", [later]() -> int {
                                     fail<UsageError>("bench {}: not built yet", later);
                                   });
