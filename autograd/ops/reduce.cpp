@@ -41,12 +41,35 @@ Variable reduce(const OpDef& op, const Variable& x, const Reduced& to, bool keep
                 });
 }
 
+// factor·Σ x as a product with a matrix that says which elements belong to which result.
+Variable sum_as_product(const Variable& x, const std::vector<int>& dims, bool keep, bool average) {
+  const Shape from = x.shape();
+  const Reduced to = reduced("reference", from, dims);
+  const int64_t n = from.numel(), groups = to.kept.numel();
+  std::vector<double> matrix(static_cast<size_t>(n * groups), 0.0);
+  for (int64_t i = 0; i < n; ++i) {
+    int64_t rest = i, group = 0, stride = 1;
+    for (int d = from.rank() - 1; d >= 0; --d) {
+      if (to.kept[d] == from[d]) group += rest % from[d] * stride, stride *= from[d];
+      rest /= from[d];
+    }
+    matrix[static_cast<size_t>(group * n + i)] =
+        average ? static_cast<double>(groups) / static_cast<double>(n) : 1.0;
+  }
+  const Variable chosen = constant(Tensor::from(matrix, {groups, n}).to(x.dtype()));
+  return reshape(matmul(chosen, reshape(x, {n, 1})), keep ? to.kept : to.squeezed);
+}
+
 using Reduction = Variable (*)(const Variable&, const std::vector<int>&, bool);
 
-Samples samples_of(Reduction op) {
-  auto make = [op](Rng& r, const Shape& shape, std::vector<int> dims, bool keep) {
+Samples samples_of(Reduction op, bool average) {
+  auto make = [=](Rng& r, const Shape& shape, std::vector<int> dims, bool keep) {
     return Sample{.inputs = {r.normal(shape)},
-                  .run = [=](const Variables& in) { return Variables{op(in[0], dims, keep)}; }};
+                  .run = [=](const Variables& in) { return Variables{op(in[0], dims, keep)}; },
+                  .reference =
+                      [=](const Variables& in) {
+                        return Variables{sum_as_product(in[0], dims, keep, average)};
+                      }};
   };
   return {{"all",
            [=](Rng& r) {
@@ -78,7 +101,7 @@ Samples samples_of(Reduction op) {
 static const OpDef kSum{.name = "sum",
                         .inputs = {{"x"}},
                         .precision = Precision::kFull,
-                        .samples = samples_of(&ocellus::sum)};
+                        .samples = samples_of(&ocellus::sum, false)};
 
 /// sum — y = Σ x over the given dimensions, all if none is named; dx = dy, spread. Saves nothing.
 /// ShapeError for a dimension that x has not, or named twice.
@@ -90,7 +113,7 @@ Variable sum(const Variable& x_in, const std::vector<int>& dims, bool keep) {
 static const OpDef kMean{.name = "mean",
                          .inputs = {{"x"}},
                          .precision = Precision::kFull,
-                         .samples = samples_of(&ocellus::mean)};
+                         .samples = samples_of(&ocellus::mean, true)};
 
 /// mean — y = Σ x / n over the given dimensions, all if none is named; dx = dy/n, spread. Saves
 /// nothing. ShapeError where there is nothing to average.

@@ -106,6 +106,10 @@ static const OpDef kResizePositions{.name = "resize_positions",
                                                  [](Rng& r) {
                                                    return resize_sample(r, {2, 3}, {2, 3}, 5);
                                                  }},
+                                                {"long",
+                                                 [](Rng& r) {
+                                                   return resize_sample(r, {1, 130}, {1, 117}, 2);
+                                                 }},
                                                 {"large", [](Rng& r) {
                                                    return resize_sample(r, {6, 7}, {9, 8}, 24);
                                                  }}}};

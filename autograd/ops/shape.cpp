@@ -337,9 +337,19 @@ Variable gather_rows(const Variable& x, const Tensor& ids) {
 
 static Sample scatter_sample(Rng& r, const Shape& shape, std::vector<int32_t> ids) {
   const int64_t m = static_cast<int64_t>(ids.size());
-  return {.inputs = {r.normal(shape), Tensor::from(ids, {m}), r.normal(shape.with(0, m))},
-          .run = [](const Variables& in) {
-            return Variables{scatter_rows(in[0], in[1].value(), in[2])};
+  return {
+      .inputs = {r.normal(shape), Tensor::from(ids, {m}), r.normal(shape.with(0, m))},
+      .run =
+          [](const Variables& in) { return Variables{scatter_rows(in[0], in[1].value(), in[2])}; },
+      .reference =
+          [ids](const Variables& in) {
+            Variables rows;
+            for (int64_t i = 0; i < in[0].dim(0); ++i) {
+              const auto at = std::find(ids.begin(), ids.end(), i) - ids.begin();
+              rows.push_back(at < std::ssize(ids) ? slice(in[2], 0, at, at + 1)
+                                                  : slice(in[0], 0, i, i + 1));
+            }
+            return Variables{concat(rows, 0)};
           }};
 }
 static const OpDef kScatterRows{

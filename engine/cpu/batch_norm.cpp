@@ -125,15 +125,20 @@ BatchNormGrads batch_norm_backward(OnCpu, const Tensor& x_any, const Tensor& wei
       db[c] = sum;
       dw[c] = product * r;
       const A scale = w.data<A>()[c] * r, count = static_cast<A>(p.count());
-      const A mean_dy = through_statistics ? sum / count : A(0);
-      const A slope = through_statistics ? product * r * r / count : A(0);
       for (int64_t b = 0; b < p.batch; ++b) {
         const T *v = from + p.at(b, c), *g = gradient + p.at(b, c);
         T* to = dx + p.at(b, c);
+        if (through_statistics) {
+          const A mean_dy = sum / count, slope = product * r * r / count;
 #pragma omp simd
-        for (int64_t i = 0; i < p.size; ++i)
-          to[i] = static_cast<T>(
-              scale * (static_cast<A>(g[i]) - mean_dy - (static_cast<A>(v[i]) - m) * slope));
+          for (int64_t i = 0; i < p.size; ++i)
+            to[i] = static_cast<T>(
+                scale * (static_cast<A>(g[i]) - mean_dy - (static_cast<A>(v[i]) - m) * slope));
+        } else {
+#pragma omp simd
+          for (int64_t i = 0; i < p.size; ++i)
+            to[i] = static_cast<T>(scale * static_cast<A>(g[i]));
+        }
       }
     });
   });

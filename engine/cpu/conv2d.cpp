@@ -63,6 +63,7 @@ void for_runs(const Sizes& z, int64_t u, int64_t v, F&& visit) {
 }
 
 // Channels of one group of one picture as [taps, out_plane]: row (c, u, v) is what that tap sees.
+// `matrix` arrives zeroed; what falls on padding is never written.
 template <class T>
 void windows_of(const Sizes& z, const T* x, T* matrix) {
   const int64_t per_channel = z.kernel_h * z.kernel_w;
@@ -70,7 +71,6 @@ void windows_of(const Sizes& z, const T* x, T* matrix) {
     for (int64_t tap = begin; tap < end; ++tap) {
       const T* plane = x + tap / per_channel * z.plane();
       T* row = matrix + tap * z.out_plane();
-      std::fill_n(row, z.out_plane(), T(0.0f));
       for_runs(z, tap % per_channel / z.kernel_w, tap % z.kernel_w,
                [&](int64_t i, Span columns, int64_t from) {
                  T* to = row + i * z.out_width;
@@ -172,10 +172,9 @@ template <class T>
 void input_depthwise(const Sizes& z, const T* dy, const T* w, T* dx) {
   using A = AccT<T>;
   parallel_for(z.batch * z.channels, 1, [&](int64_t begin, int64_t end) {
-    std::vector<A> sum(static_cast<size_t>(z.plane()));
     for (int64_t item = begin; item < end; ++item) {
       const int64_t b = item / z.channels, c = item % z.channels;
-      std::fill(sum.begin(), sum.end(), A(0));
+      std::vector<A> sum(static_cast<size_t>(z.plane()));
       for (int64_t o = c * z.group_out; o < (c + 1) * z.group_out; ++o) {
         const T* from = dy + (b * z.out_channels + o) * z.out_plane();
         for (int64_t tap = 0; tap < z.taps(); ++tap) {

@@ -80,12 +80,10 @@ void multiply(const Geometry& g, const T* a, const T* b, TC* c) {
   };
   // Enough matrices for all threads: one thread each. Few and large ones: all threads on each. The
   // bits are the same either way.
-  constexpr double kChunkFlop = 1e6;
-  const double flop = 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) *
-                      static_cast<double>(g.k) * static_cast<double>(terms);
+  constexpr int64_t kChunkFlop = 1'000'000;
+  const int64_t flop = std::max<int64_t>(1, 2 * g.m * g.n * g.k * terms);
   if (items >= 2 * num_threads() || flop < kChunkFlop) {
-    const double grain = kChunkFlop / std::max(flop, 1.0);
-    parallel_for(items, std::max<int64_t>(1, static_cast<int64_t>(grain)),
+    parallel_for(items, std::max<int64_t>(1, kChunkFlop / flop),
                  [&](int64_t begin, int64_t end) {
                    for (int64_t item = begin; item < end; ++item) one(item);
                  });
