@@ -34,8 +34,8 @@ bool Dims::operator==(const Dims& other) const {
 int64_t Shape::numel() const {
   int64_t n = 1;
   for (int64_t d : *this)
-    check<ShapeError>(d >= 0 && !__builtin_mul_overflow(n, d, &n),
-                      "Shape: the number of elements of {} does not fit 64 bits", to_string(*this));
+    if (d < 0 || __builtin_mul_overflow(n, d, &n))  // asked often: no sentence unless it is needed
+      fail<ShapeError>("Shape: the number of elements of {} does not fit 64 bits", to_string(*this));
   return n;
 }
 
