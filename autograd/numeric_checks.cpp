@@ -39,13 +39,15 @@ struct Pool {
 }  // namespace
 
 std::string check_precision(const OpDef& op, const NamedSample& named, DType dtype, Rng& rng) {
-  constexpr int64_t kPooled = 4096;
+  constexpr int64_t kPooled = 4096, kEnough = 1 << 20;  // results; elements read
+  int64_t read = 0;
   const double ulp = dtype == DType::kBF16 ? 0x1p-8 : 0x1p-23;
   Pool value, plain_value;
   std::vector<Pool> gradient, plain_gradient;  // by input: a small one is not lost among the others
   bool reference = false;
-  for (int round = 0; round < 400 && value.count < kPooled; ++round) {
+  for (int round = 0; round < 400 && value.count < kPooled && read < kEnough; ++round) {
     const Sample sample = named.make(rng);
+    for (const Tensor& input : sample.inputs) read += input.numel();
     const Tensors low = cast_inputs(sample.inputs, dtype);
     const Tensors exact = cast_inputs(low, DType::kF64);
     Tensors cotangents =

@@ -91,6 +91,10 @@ Samples samples_of(Reduction op, bool average) {
            [=](Rng& r) {
              return make(r, {2, 3, 4}, {1}, true);
            }},
+          {"large row, summed in parts",
+           [=](Rng& r) {
+             return make(r, {1, 70001}, {1}, false);
+           }},
           {"large columns", [=](Rng& r) {
              return make(r, {260, 70}, {0}, false);
            }}};
