@@ -217,7 +217,7 @@ bool cuda_linked() { return has_allocator({DeviceType::kCuda, 0}); }
 void fail_device(const char* op, Device device) {
   if (device.type == DeviceType::kCuda && !cuda_linked())
     fail<DeviceError>("{}: this program was built without CUDA", op);
-  if (device.type == DeviceType::kCuda) fail<DeviceError>("{}: no CUDA kernel yet", op);
+  if (device.type == DeviceType::kCuda) fail<DeviceError>("{}: no CUDA kernel", op);
   fail<DeviceError>("{}: no kernel for {} yet", op, to_string(device));
 }
 

@@ -31,7 +31,9 @@ Sample given_sample(Rng& r, const Shape& x, float eps) {
   return {.inputs = {r.normal(x), r.normal({x[1]}), r.normal({x[1]})},
           .run =
               [=](const Variables& in) {
-                return Variables{batch_norm(in[0], in[1], in[2], mean, variance, eps)};
+                const Device where = in[0].value().device();
+                return Variables{
+                    batch_norm(in[0], in[1], in[2], mean.to(where), variance.to(where), eps)};
               },
           .reference =
               [=](const Variables& in) {

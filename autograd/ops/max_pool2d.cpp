@@ -61,8 +61,8 @@ Variable max_pool2d(const Variable& x, PoolShape shape) {
                     x.dim(3), shape.kernel, shape.kernel);
   const MaxPoolOut out = max_pool2d_forward(x.value(), shape);
   return record(kMaxPool2d, {x}, out.y,
-                [where = save(out.where), x_shape = x.shape()](const Tensor& dy, Needs) {
-                  return Tensors{max_pool2d_backward(dy, where(), x_shape)};
+                [where = save(out.where), x_shape = x.shape(), shape](const Tensor& dy, Needs) {
+                  return Tensors{max_pool2d_backward(dy, where(), x_shape, shape)};
                 });
 }
 

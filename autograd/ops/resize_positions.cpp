@@ -59,10 +59,11 @@ Tensor smooth_axis_matrix(int64_t from, int64_t to) {
 // y = rows·table·columnsᵀ for every channel.
 Variable resized_by(const Variable& table, const Tensor& rows, const Tensor& columns) {
   const int64_t height = rows.dim(1), width = columns.dim(1), dim = table.dim(1);
+  const Device where = table.value().device();
   const Variable tall =
-      matmul(constant(rows.to(table.dtype())), reshape(table, {height, width * dim}));
-  const Variable wide =
-      matmul(constant(columns.to(table.dtype())), reshape(tall, {rows.dim(0), width, dim}));
+      matmul(constant(rows.to(table.dtype()).to(where)), reshape(table, {height, width * dim}));
+  const Variable wide = matmul(constant(columns.to(table.dtype()).to(where)),
+                               reshape(tall, {rows.dim(0), width, dim}));
   return reshape(wide, {rows.dim(0) * columns.dim(0), dim});
 }
 

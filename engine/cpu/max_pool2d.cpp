@@ -47,7 +47,8 @@ MaxPoolOut max_pool2d_forward(OnCpu, const Tensor& x_any, PoolShape s) {
   return out;
 }
 
-Tensor max_pool2d_backward(OnCpu, const Tensor& dy_any, const Tensor& where, const Shape& x_shape) {
+Tensor max_pool2d_backward(OnCpu, const Tensor& dy_any, const Tensor& where, const Shape& x_shape,
+                           PoolShape) {
   const Tensor dy = dy_any.contiguous();
   const int64_t plane = x_shape[2] * x_shape[3], windows = dy.dim(2) * dy.dim(3);
   Tensor dx = Tensor::empty(x_shape, dy.dtype(), kCpu, "max_pool2d");

@@ -24,35 +24,42 @@ struct ConvShape {
 /// (im2col) and multiplied; one channel per group (depthwise) is summed in place.
 Tensor conv2d_forward(OnCpu, const Tensor& x, const Tensor& weight, const Tensor& bias,
                       ConvShape shape);
+CUDA_TWIN Tensor conv2d_forward(OnCuda, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                ConvShape shape);
 inline Tensor conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
                              ConvShape shape) {
-  return on_cpu_only("conv2d", x.device(),
-                     [&](auto d) { return conv2d_forward(d, x, weight, bias, shape); });
+  return on_device("conv2d", x.device(),
+                   [&](auto d) { return conv2d_forward(d, x, weight, bias, shape); });
 }
 
 /// conv2d_backward_input — dx of `x_shape`: the transposed map of dy.
 Tensor conv2d_backward_input(OnCpu, const Tensor& dy, const Tensor& weight, const Shape& x_shape,
                              ConvShape shape);
+CUDA_TWIN Tensor conv2d_backward_input(OnCuda, const Tensor& dy, const Tensor& weight,
+                                       const Shape& x_shape, ConvShape shape);
 inline Tensor conv2d_backward_input(const Tensor& dy, const Tensor& weight, const Shape& x_shape,
                                     ConvShape shape) {
-  return on_cpu_only("conv2d", dy.device(),
-                     [&](auto d) { return conv2d_backward_input(d, dy, weight, x_shape, shape); });
+  return on_device("conv2d", dy.device(),
+                   [&](auto d) { return conv2d_backward_input(d, dy, weight, x_shape, shape); });
 }
 
 /// conv2d_backward_weight — dweight of `weight_shape` in `dtype`, summed over the batch in order.
 Tensor conv2d_backward_weight(OnCpu, const Tensor& dy, const Tensor& x, const Shape& weight_shape,
                               ConvShape shape, DType dtype);
+CUDA_TWIN Tensor conv2d_backward_weight(OnCuda, const Tensor& dy, const Tensor& x,
+                                        const Shape& weight_shape, ConvShape shape, DType dtype);
 inline Tensor conv2d_backward_weight(const Tensor& dy, const Tensor& x, const Shape& weight_shape,
                                      ConvShape shape, DType dtype) {
-  return on_cpu_only("conv2d", dy.device(), [&](auto d) {
+  return on_device("conv2d", dy.device(), [&](auto d) {
     return conv2d_backward_weight(d, dy, x, weight_shape, shape, dtype);
   });
 }
 
 /// channel_sums — Σ over all but dimension 1;  x [B, C, H, W] → [C] in `dtype`.
 Tensor channel_sums(OnCpu, const Tensor& x, DType dtype);
+CUDA_TWIN Tensor channel_sums(OnCuda, const Tensor& x, DType dtype);
 inline Tensor channel_sums(const Tensor& x, DType dtype) {
-  return on_cpu_only("conv2d", x.device(), [&](auto d) { return channel_sums(d, x, dtype); });
+  return on_device("conv2d", x.device(), [&](auto d) { return channel_sums(d, x, dtype); });
 }
 
 }  // namespace ocellus

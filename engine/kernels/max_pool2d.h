@@ -23,16 +23,21 @@ struct MaxPoolOut {
 /// max_pool2d_forward — y[b, c, i, j] = max of x over the window at (i·s - p, j·s - p).  x [B, C,
 /// H, W].
 MaxPoolOut max_pool2d_forward(OnCpu, const Tensor& x, PoolShape shape);
+CUDA_TWIN MaxPoolOut max_pool2d_forward(OnCuda, const Tensor& x, PoolShape shape);
 inline MaxPoolOut max_pool2d_forward(const Tensor& x, PoolShape shape) {
-  return on_cpu_only("max_pool2d", x.device(),
-                     [&](auto d) { return max_pool2d_forward(d, x, shape); });
+  return on_device("max_pool2d", x.device(),
+                   [&](auto d) { return max_pool2d_forward(d, x, shape); });
 }
 
 /// max_pool2d_backward — dy added up at the places that were largest.
-Tensor max_pool2d_backward(OnCpu, const Tensor& dy, const Tensor& where, const Shape& x_shape);
-inline Tensor max_pool2d_backward(const Tensor& dy, const Tensor& where, const Shape& x_shape) {
-  return on_cpu_only("max_pool2d", dy.device(),
-                     [&](auto d) { return max_pool2d_backward(d, dy, where, x_shape); });
+Tensor max_pool2d_backward(OnCpu, const Tensor& dy, const Tensor& where, const Shape& x_shape,
+                           PoolShape shape);
+CUDA_TWIN Tensor max_pool2d_backward(OnCuda, const Tensor& dy, const Tensor& where,
+                                     const Shape& x_shape, PoolShape shape);
+inline Tensor max_pool2d_backward(const Tensor& dy, const Tensor& where, const Shape& x_shape,
+                                  PoolShape shape) {
+  return on_device("max_pool2d", dy.device(),
+                   [&](auto d) { return max_pool2d_backward(d, dy, where, x_shape, shape); });
 }
 
 }  // namespace ocellus

@@ -8,5 +8,5 @@ string(REGEX MATCHALL "[^\n]* w [^\n]*ocellus::OnCuda[^\n]*" missing "${symbols}
 if(missing)
   string(REPLACE ";" "\n" missing "${missing}")
   file(REMOVE ${PROGRAM})
-  message(FATAL_ERROR "kernels without a CUDA twin (add cuda/kernels/NAME.cu, or on_cpu_only and a line in cuda/pending.def):\n${missing}")
+  message(FATAL_ERROR "kernels without a CUDA twin (add cuda/kernels/NAME.cu):\n${missing}")
 endif()

@@ -6,7 +6,6 @@
 
 #include "autograd/grad_check.h"
 #include "autograd/tape.h"
-#include "cuda/pending.h"
 #include "tools/ocellus/command.h"
 #include "tools/ocellus/embedded_sources.h"
 #include "vlm/recipe.h"
@@ -142,8 +141,7 @@ nlohmann::json describe(const OpDef& op) {
   return {{"name", op.name},
           {"inputs", inputs},
           {"dtypes", {"f32", "bf16", "f64"}},
-          {"devices", cuda_pending(op.name) ? nlohmann::json({"cpu"}) : nlohmann::json({"cpu", "cuda"})},
-          {"cuda", cuda_pending(op.name) ? "no CUDA kernel yet" : "kernel"},
+          {"devices", {"cpu", "cuda"}},
           {"precision", precision_name(op.precision)},
           {"composite", op.composite},
           {"made_of", op.composite ? run_sample(op, *op.samples.begin()).nodes : std::vector<std::string>()},
@@ -205,8 +203,7 @@ void print_page(const OpDef& op) {
   for (const nlohmann::json& input : page["inputs"])
     fmt::print("  input      {}{}\n", input["name"].get<std::string>(),
                input["differentiable"].get<bool>() ? "" : " (no gradient: " + input["reason"].get<std::string>() + ")");
-  fmt::print("  precision  {}\n  devices    cpu{}\n  reference  {}\n", precision_name(op.precision),
-             cuda_pending(op.name) ? " (no CUDA kernel yet)" : ", cuda",
+  fmt::print("  precision  {}\n  devices    cpu, cuda\n  reference  {}\n", precision_name(op.precision),
              page["reference"].get<bool>() ? "plain ops" : op.composite ? "composite" : "none");
   for (const nlohmann::json& part : page["made_of"]) fmt::print("  made of    {}\n", part.get<std::string>());
   std::string saves;
@@ -231,7 +228,7 @@ int run(const Arguments& a) {
       std::string inputs;
       for (const InputDef& input : op.inputs) inputs += (inputs.empty() ? "" : " ") + std::string(input.name);
       fmt::print("{:<24} {:<28} {:<8}  {:<20} {:<10} {}\n", op.name, inputs, precision_name(op.precision),
-                 cuda_pending(op.name) ? "cpu (no CUDA yet)" : "cpu cuda",
+                 "cpu cuda",
                  op.composite ? "composite" : has_reference(op) ? "yes" : "-", op.samples.size());
     });
     if (a.json)
