@@ -9,6 +9,7 @@
 #include "cuda/device/launch.h"
 #include "cuda/device/strided.cuh"
 #include "cuda/device/vec128.cuh"
+#include "cuda/runtime/staging.h"
 #include "engine/dispatch.h"
 
 namespace ocellus {
@@ -168,7 +169,8 @@ void copy_on_device(int device, const Tensor& x, Tensor& out) {
 }
 
 // Between devices only contiguous elements of one type travel; what differs is converted before, on
-// the source's side, or spread after, on the target's. Host memory is pageable, so this waits.
+// the source's side, or spread after, on the target's. What comes from the host
+// goes through pinned buffers and nobody waits; what goes there waits.
 void copy_across(const Tensor& x, Tensor& out) {
   const Tensor from = x.to(out.dtype()).contiguous();
   if (!out.is_contiguous()) {
@@ -178,9 +180,12 @@ void copy_across(const Tensor& x, Tensor& out) {
     return;
   }
   const bool from_gpu = x.device().type == DeviceType::kCuda;
+  if (!from_gpu)
+    return send_to_device({out.device().index}, out.mutable_raw("copy"), from.raw(),
+                          static_cast<size_t>(from.bytes()));
   const bool to_gpu = out.device().type == DeviceType::kCuda;
-  const int device = from_gpu ? x.device().index : out.device().index;
-  if (from_gpu && to_gpu) synchronize(out.device().index);  // the target block's former users
+  const int device = x.device().index;
+  if (to_gpu) synchronize(out.device().index);  // the target block's former users
   const DeviceGuard guard(device);
   CUDA_CHECK(cudaMemcpyAsync(out.mutable_raw("copy"), from.raw(), static_cast<size_t>(from.bytes()),
                              cudaMemcpyDefault, current_stream(device)));

@@ -1,7 +1,8 @@
 // Cross-entropy of rows of logits against labels, and its gradient.
 // Parallelisation: a block a row, 16 bytes a thread and step. Traffic: forward reads the logits
 // once; backward reads them once and writes the gradient. 64-bit indices: logits exceed 2³¹
-// elements. Labels are checked on the host: the calling thread waits for them.
+// elements. Labels are checked on the host: the calling thread waits for those
+// that lie on the GPU.
 #include "engine/kernels/cross_entropy.h"
 
 #include <algorithm>
@@ -64,11 +65,11 @@ __global__ void backward_kernel(const T* logits, const int64_t* labels, const Ac
 
 CrossEntropyOut cross_entropy_forward(OnCuda device, const Tensor& logits_any, const Tensor& labels,
                                       int64_t ignore) {
-  check_same_device(kName, device, {&logits_any, &labels});
+  check_same_device(kName, device, {&logits_any});
   const Tensor logits = logits_any.contiguous();
   const int64_t rows = logits.dim(0), classes = logits.dim(1);
   const auto list = checked_labels(kName, labels, rows, classes, ignore);
-  const Tensor ids = labels.to(DType::kI64).contiguous();
+  const Tensor ids = labels.to(DType::kI64).to(device_of(device)).contiguous();
   CrossEntropyOut out;
   out.count = rows - std::count(list.begin(), list.end(), ignore);
   on_cuda_float(kName, logits.dtype(), [&](auto tag) {
@@ -87,8 +88,9 @@ CrossEntropyOut cross_entropy_forward(OnCuda device, const Tensor& logits_any, c
 
 Tensor cross_entropy_backward(OnCuda device, const Tensor& logits_any, const Tensor& labels,
                               const Tensor& log_sum, const Tensor& dloss, int64_t ignore) {
-  check_same_device(kName, device, {&logits_any, &labels, &log_sum, &dloss});
-  const Tensor logits = logits_any.contiguous(), ids = labels.to(DType::kI64).contiguous();
+  check_same_device(kName, device, {&logits_any, &log_sum, &dloss});
+  const Tensor logits = logits_any.contiguous(),
+               ids = labels.to(DType::kI64).to(device_of(device)).contiguous();
   const int64_t rows = logits.dim(0), classes = logits.dim(1);
   const Tensor seed = dloss.to(DType::kF32);
   Tensor dlogits = Tensor::empty({rows, classes}, logits.dtype(), device_of(device), kName);

@@ -1,4 +1,5 @@
 // Rows of a table by index, and the sum of gradients back into the table: kernels of rows_copy.cu.
+// Ids may lie on the host, where they are checked; of ids on the GPU the calling thread waits for.
 // Backward reads dy once and writes the whole [V, C] once; a frequent id is added up by one block.
 #include "engine/kernels/embedding.h"
 
@@ -23,16 +24,16 @@ std::vector<int64_t> checked_ids(const Tensor& ids, int64_t rows) {
 }  // namespace
 
 Tensor embedding_forward(OnCuda device, const Tensor& weight, const Tensor& ids) {
-  check_same_device("embedding", device, {&weight, &ids});
+  check_same_device("embedding", device, {&weight});
   checked_ids(ids, weight.dim(0));
   Shape shape = ids.shape();
   shape.push_back(weight.dim(1));
-  return gathered_rows("embedding", device, weight.contiguous(), ids.to(DType::kI64).contiguous())
-      .view_as(shape);
+  const Tensor places = ids.to(DType::kI64).to(device_of(device)).contiguous();
+  return gathered_rows("embedding", device, weight.contiguous(), places).view_as(shape);
 }
 
 Tensor embedding_backward(OnCuda device, const Tensor& dy, const Tensor& ids, int64_t rows) {
-  check_same_device("embedding", device, {&dy, &ids});
+  check_same_device("embedding", device, {&dy});
   return segment_sums("embedding", device, dy.contiguous(), checked_ids(ids, rows), rows);
 }
 

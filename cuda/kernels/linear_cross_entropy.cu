@@ -116,7 +116,7 @@ LinearCrossEntropyOut linear_cross_entropy_forward(OnCuda device, const Tensor& 
                                                    const Tensor& weight_any, const Tensor& labels,
                                                    int64_t ignore, int64_t chunk, bool need_dx,
                                                    bool need_dweight) {
-  check_same_device(kName, device, {&x, &weight_any, &labels});
+  check_same_device(kName, device, {&x, &weight_any});
   check<DTypeError>(weight_any.dtype() == x.dtype() ||
                         (x.dtype() == DType::kF32 && weight_any.dtype() == DType::kBF16),
                     "{}: weight must be {} (as x), got {}", kName, dtype_name(x.dtype()),

@@ -45,7 +45,7 @@ __global__ void rope_kernel(RopeArguments<T> a) {
 
 Tensor rope_forward(OnCuda device, const Tensor& x_any, const Tensor& cos_any,
                     const Tensor& sin_any, bool inverse) {
-  check_same_device("rope", device, {&x_any, &cos_any, &sin_any});
+  check_same_device("rope", device, {&x_any});
   const bool unit = x_any.strides().dim(-1) == 1 || x_any.dim(-1) == 1;
   const Tensor x = unit ? x_any : x_any.contiguous();
   const int64_t tokens = x.dim(1), rows = x.dim(0) * tokens;
@@ -54,8 +54,8 @@ Tensor rope_forward(OnCuda device, const Tensor& x_any, const Tensor& cos_any,
     using T = typename decltype(tag)::type;
     using A = AccT<T>;
     if (x.numel() == 0) return;
-    const Tensor cos = cos_any.to(dtype_of<A>).contiguous(),
-                 sin = sin_any.to(dtype_of<A>).contiguous();
+    const Tensor cos = cos_any.to(dtype_of<A>).to(device_of(device)).contiguous();
+    const Tensor sin = sin_any.to(dtype_of<A>).to(device_of(device)).contiguous();
     const RopeArguments<T> arguments{x.data<T>(),
                                      cos.data<A>(),
                                      sin.data<A>(),

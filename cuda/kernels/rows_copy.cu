@@ -1,7 +1,8 @@
 // Rows by index: gather, scatter, and the sums of rows that carry one id.
 // Parallelisation: a block a row, columns over its threads. Traffic: each row read and written
-// once; segment_sums reads every row once and writes the whole result once. Ids are read back to
-// the host, which checks them and, for sums, sorts them: the calling thread waits.
+// once; segment_sums reads every row once and writes the whole result once. Ids are checked and,
+// for sums, sorted on the host: the calling thread waits for ids that lie on the GPU, not for
+// others.
 #include "engine/kernels/rows_copy.h"
 
 #include <numeric>
@@ -58,6 +59,10 @@ std::vector<int64_t> checked_ids(const char* op, const Tensor& ids, int64_t rows
     check<ShapeError>(list[i] >= 0 && list[i] < rows, "{}: ids[{}] must be in [0, {}), got {}", op,
                       i, rows, list[i]);
   return list;
+}
+
+Tensor ids_there(OnCuda device, const Tensor& ids) {
+  return ids.to(DType::kI64).to(device_of(device)).contiguous();
 }
 
 LaunchShape shape_for(int device, int64_t rows, int64_t columns) {
@@ -121,19 +126,19 @@ Tensor gathered_rows(const char* op, OnCuda device, const Tensor& rows, const Te
 }
 
 Tensor gather_rows_forward(OnCuda device, const Tensor& x, const Tensor& ids) {
-  check_same_device("gather_rows", device, {&x, &ids});
+  check_same_device("gather_rows", device, {&x});
   checked_ids("gather_rows", ids, x.dim(0));
-  return gathered_rows("gather_rows", device, x.contiguous(), ids.to(DType::kI64).contiguous());
+  return gathered_rows("gather_rows", device, x.contiguous(), ids_there(device, ids));
 }
 
 Tensor scatter_add_rows(OnCuda device, const Tensor& rows, const Tensor& ids, int64_t count) {
-  check_same_device("gather_rows", device, {&rows, &ids});
+  check_same_device("gather_rows", device, {&rows});
   return segment_sums("gather_rows", device, rows.contiguous(),
                       checked_ids("gather_rows", ids, count), count);
 }
 
 Tensor replace_rows(OnCuda device, const Tensor& base, const Tensor& ids, const Tensor& rows_any) {
-  check_same_device("scatter_rows", device, {&base, &ids, &rows_any});
+  check_same_device("scatter_rows", device, {&base, &rows_any});
   const auto list = checked_ids("scatter_rows", ids, base.dim(0));
   std::vector<bool> taken(static_cast<size_t>(base.dim(0)), false);
   for (size_t i = 0; i < list.size(); ++i) {
@@ -145,7 +150,7 @@ Tensor replace_rows(OnCuda device, const Tensor& base, const Tensor& ids, const 
   const int64_t columns = base.dim(1), count = ids.numel();
   if (count * columns == 0) return y;
   const Tensor rows = rows_any.defined() ? rows_any.contiguous() : Tensor();
-  const Tensor places = ids.to(DType::kI64).contiguous();
+  const Tensor places = ids_there(device, ids);
   on_size(base.dtype(), [&](auto tag) {
     using U = typename decltype(tag)::type;
     launch("scatter_rows", device.index, replace_kernel<U>, shape_for(device.index, count, columns),

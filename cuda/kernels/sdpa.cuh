@@ -50,7 +50,8 @@ struct Mask {
   /// tanh(score/softcap): the capped score is softcap times that, and its derivative 1 - tanh².
   __device__ float capped(float score) const { return math::tanh(score / softcap); }
 
-  /// The score of query i and key j, capped, with what is added to it; -infinity where the mask hides it.
+  /// The score of query i and key j, capped, with what is added to it; -infinity where the mask
+  /// hides it.
   __device__ float apply(const Sizes& s, int b, int h, int64_t i, int64_t j, float score) const {
     if (i >= s.queries || j >= s.keys) return kHidden;
     if (i < band.first_query(j) || i >= band.end_query(j)) return kHidden;
@@ -77,7 +78,8 @@ struct Mask {
   }
 };
 
-/// The tensors behind a Mask, kept alive until the kernels have been launched.
+/// The tensors behind a Mask, kept alive until the kernels have been launched. Segments and slopes
+/// may lie on the host.
 struct MaskTensors {
   Tensor q_segment, k_segment, bias, slopes;
   SdpaBand band;
@@ -85,13 +87,14 @@ struct MaskTensors {
   MaskTensors(OnCuda device, const SdpaMask& mask, const Shape& scores)
       : band{scores[3] - scores[2], mask.prefix, mask.window, mask.causal},
         softcap(static_cast<float>(mask.softcap)) {
-    check_same_device("sdpa", device, {&mask.q_segment, &mask.k_segment, &mask.bias, &mask.slopes});
+    check_same_device("sdpa", device, {&mask.bias});
     if (mask.q_segment.defined()) {
-      q_segment = mask.q_segment.to(DType::kI32).contiguous();
-      k_segment = mask.k_segment.to(DType::kI32).contiguous();
+      q_segment = mask.q_segment.to(DType::kI32).to(device_of(device)).contiguous();
+      k_segment = mask.k_segment.to(DType::kI32).to(device_of(device)).contiguous();
     }
     if (mask.bias.defined()) bias = mask.bias.broadcast_to(scores);
-    if (mask.slopes.defined()) slopes = mask.slopes.to(DType::kF32).contiguous();
+    if (mask.slopes.defined())
+      slopes = mask.slopes.to(DType::kF32).to(device_of(device)).contiguous();
   }
   template <class T>
   Mask<T> pointers() const {

@@ -3,8 +3,10 @@
 //   dv = pᵀ·dout,  ds = p·(dout·vᵀ - δ),  dq = scale·ds·k,  dk = scale·dsᵀ·q,  dbias = ds.
 // Parallelisation: as sdpa.cu; one kernel owns queries and walks over keys (dq), one owns keys and
 // walks over the queries of all heads that share them (dk, dv). Scores are formed twice, and
-// nothing is added by atomics: the same bits in every run. 14·D FLOP a visible pair.
+// nothing is added by atomics: the same bits in every run. 14·D FLOP a visible pair. bf16 with
+// heads of up to 128 goes to tensor cores instead (sdpa_flash_backward.cu).
 #include "cuda/kernels/sdpa.cuh"
+#include "cuda/kernels/sdpa_flash.h"
 #include "engine/kernels/reduce.h"
 
 namespace ocellus {
@@ -186,6 +188,17 @@ void run(OnCuda device, const SdpaSaved& saved, const Tensor& dout, const MaskTe
     dscores =
         Tensor::zeros({batch, s.heads, s.queries, s.keys}, DType::kF32, device_of(device), "sdpa");
   if (needs[0]) d[0] = Tensor::empty(saved.q.shape(), saved.q.dtype(), device_of(device), "sdpa");
+  if (needs[1] || needs[2])
+    for (int i : {1, 2})
+      d[i] = Tensor::empty(saved.k.shape(), saved.k.dtype(), device_of(device), "sdpa");
+  const auto sum_bias = [&] {
+    if (needs[3])
+      d[3] = sum_to(dscores, saved.mask.bias.shape(), 1, "sdpa").to(saved.mask.bias.dtype());
+  };
+  if (dtype_of<T> == DType::kBF16 && s.dim <= kFlashMostDim) {
+    flash_backward(device, saved, dout, deltas, dscores, d);
+    return sum_bias();
+  }
   on_columns(s.dim, [&](auto columns) {
     constexpr int kColumns = decltype(columns)::value;
     if (needs[0] || needs[3])
@@ -194,15 +207,12 @@ void run(OnCuda device, const SdpaSaved& saved, const Tensor& dout, const MaskTe
              in, needs[0] ? d[0].mutable_data<T>("sdpa") : nullptr,
              needs[3] ? dscores.mutable_data<float>("sdpa") : nullptr);
     if (!needs[1] && !needs[2]) return;
-    for (int i : {1, 2})
-      d[i] = Tensor::empty(saved.k.shape(), saved.k.dtype(), device_of(device), "sdpa");
     launch("sdpa_dkv", device.index, dkv_kernel<T, kColumns>,
            shape_of(s.keys, s.heads / s.group, batch,
                     4 * tile_bytes(s.dim) + 2 * sizeof(float) * kThreads),
            in, d[1].mutable_data<T>("sdpa"), d[2].mutable_data<T>("sdpa"));
   });
-  if (needs[3])
-    d[3] = sum_to(dscores, saved.mask.bias.shape(), 1, "sdpa").to(saved.mask.bias.dtype());
+  sum_bias();
 }
 
 }  // namespace

@@ -7,46 +7,10 @@
 // tile. Shared memory: five tiles of 64·(D + 8)·2 bytes: 46 KB for D = 64, 87 KB for D = 128.
 #include "cuda/kernels/sdpa_flash.h"
 
-#include "cuda/device/mma.cuh"
-#include "cuda/kernels/sdpa.cuh"
+#include "cuda/kernels/sdpa_flash.cuh"
 
 namespace ocellus::sdpa_cuda {
 namespace {
-
-constexpr int kRowsOf = 64;             // queries of a block, and keys of a tile
-constexpr int kChunk = 8;               // bf16 in 16 bytes
-constexpr int kKeyTiles = kRowsOf / 8;  // accumulators of a warp's scores
-
-/// A tile in shared memory. Rows are 16 bytes longer than needed: eight of them at one column then
-/// lie in different banks, as ldmatrix wants.
-template <int kDim>
-struct Tile {
-  static constexpr int kStep = kDim + kChunk;
-  static constexpr size_t kBytes = sizeof(bf16) * kRowsOf * kStep;
-  bf16* data;
-  __device__ bf16* at(int row, int column) const { return data + row * kStep + column; }
-};
-
-/// Starts the copy of rows first … of a head; zeros beyond `count` rows and beyond the head size.
-/// Rows that cannot be copied 16 bytes at a time are moved one by one, at once.
-template <int kDim>
-__device__ void start_copy(const Tile<kDim>& to, const Rows<bf16>& from, int b, int h,
-                           int64_t first, int64_t count, int dim, bool vectors) {
-  if (vectors) {
-    for (int at = static_cast<int>(threadIdx.x); at < kRowsOf * (kDim / kChunk); at += kThreads) {
-      const int row = at / (kDim / kChunk), column = at % (kDim / kChunk) * kChunk;
-      const bool valid = first + row < count && column < dim;
-      cp_async16(to.at(row, column), valid ? from.row(b, first + row, h) + column : from.data,
-                 valid);
-    }
-  } else {
-    for (int at = static_cast<int>(threadIdx.x); at < kRowsOf * kDim; at += kThreads) {
-      const int row = at / kDim, column = at % kDim;
-      const bool valid = first + row < count && column < dim;
-      *to.at(row, column) = valid ? from.row(b, first + row, h)[column] : bf16(0.0f);
-    }
-  }
-}
 
 struct Arguments {
   Rows<bf16> q, k, v;
@@ -57,52 +21,6 @@ struct Arguments {
   bf16* out;
   float* log_sums;
 };
-
-/// The first tile of keys from `key` on that some query of the block may see.
-__device__ inline int64_t next_tile(const Arguments& a, int64_t first, int64_t key) {
-  while (key < a.s.keys && a.mask.hides_keys(first, first + kRowsOf, key, key + kRowsOf))
-    key += kRowsOf;
-  return key;
-}
-
-/// Scores of 16 queries and 64 keys: scores[n] are those of keys 8·n … 8·n + 7.
-template <int kDim>
-__device__ void multiply_keys(const uint32_t (&q)[kDim / 16][4], const Tile<kDim>& keys,
-                              float (&scores)[kKeyTiles][4]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, matrix = lane / 8, r = lane % 8;
-#pragma unroll
-  for (int n = 0; n < kKeyTiles; n += 2) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) scores[n][i] = scores[n + 1][i] = 0;
-#pragma unroll
-    for (int d = 0; d < kDim / 16; ++d) {
-      uint32_t b[4];  // both halves of 16 columns, for two times eight keys
-      ldmatrix_x4<false>(b, keys.at(n * 8 + matrix / 2 * 8 + r, d * 16 + matrix % 2 * 8));
-      mma_m16n8k16(scores[n], q[d], b[0], b[1]);
-      mma_m16n8k16(scores[n + 1], q[d], b[2], b[3]);
-    }
-  }
-}
-
-/// total += p·values; p are scores after the softmax.
-template <int kDim>
-__device__ void multiply_values(const float (&p)[kKeyTiles][4], const Tile<kDim>& values,
-                                float (&total)[kDim / 8][4]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, matrix = lane / 8, r = lane % 8;
-#pragma unroll
-  for (int k = 0; k < kKeyTiles; k += 2) {
-    const uint32_t a[4] = {pack_bf16(p[k][0], p[k][1]), pack_bf16(p[k][2], p[k][3]),
-                           pack_bf16(p[k + 1][0], p[k + 1][1]),
-                           pack_bf16(p[k + 1][2], p[k + 1][3])};
-#pragma unroll
-    for (int d = 0; d < kDim / 8; d += 2) {
-      uint32_t b[4];
-      ldmatrix_x4<true>(b, values.at(k * 8 + matrix % 2 * 8 + r, d * 8 + matrix / 2 * 8));
-      mma_m16n8k16(total[d], a, b[0], b[1]);
-      mma_m16n8k16(total[d + 1], a, b[2], b[3]);
-    }
-  }
-}
 
 template <int kDim>
 __global__ void __launch_bounds__(kThreads) flash_kernel(Arguments a) {
@@ -125,7 +43,7 @@ __global__ void __launch_bounds__(kThreads) flash_kernel(Arguments a) {
     }
     cp_async_commit();  // an empty group too, so that waits count alike
   };
-  int64_t key = next_tile(a, first, 0);
+  int64_t key = next_tile(a.mask, s, first, 0);
   start_copy(queries, a.q, b, h, first, s.queries, s.dim, a.vectors);
   start_stage(0, key);
 
@@ -134,16 +52,14 @@ __global__ void __launch_bounds__(kThreads) flash_kernel(Arguments a) {
   float total[kDim / 8][4] = {}, max[2] = {kHidden, kHidden}, sum[2] = {};
   bool loaded = false;
   for (int stage = 0; key < s.keys; stage ^= 1) {
-    const int64_t next = next_tile(a, first, key + kRowsOf);
+    const int64_t next = next_tile(a.mask, s, first, key + kRowsOf);
     start_stage(stage ^ 1, next);
     cp_async_wait<1>();
     __syncthreads();
     if (!loaded) {  // once, when the first group has arrived
       loaded = true;
-      const int matrix = lane / 8, r = lane % 8;
 #pragma unroll
-      for (int d = 0; d < kDim / 16; ++d)
-        ldmatrix_x4<false>(q[d], queries.at(owned + matrix % 2 * 8 + r, d * 16 + matrix / 2 * 8));
+      for (int d = 0; d < kDim / 16; ++d) load_left(q[d], queries, owned, d * 16);
     }
 
     float p[kKeyTiles][4];
@@ -209,14 +125,6 @@ __global__ void __launch_bounds__(kThreads) flash_kernel(Arguments a) {
 
 // --- host ---
 
-/// True if 16 bytes at a time reach all rows.
-bool in_vectors(const Tensor& x) {
-  if (reinterpret_cast<uintptr_t>(x.raw()) % 16 != 0 || x.dim(3) % kChunk != 0) return false;
-  for (int i = 0; i < 3; ++i)
-    if (x.dim(i) > 1 && x.strides()[i] % kChunk != 0) return false;
-  return true;
-}
-
 template <int kDim>
 void start(OnCuda device, const Arguments& a, int64_t batch) {
   LaunchShape shape = shape_of(0, a.s.heads, batch, 5 * Tile<kDim>::kBytes);
@@ -239,10 +147,7 @@ void flash_forward(OnCuda device, const Tensor& q, const Tensor& k, const Tensor
                     in_vectors(q) && in_vectors(k) && in_vectors(v),
                     result.out.mutable_data<bf16>("sdpa"),
                     result.log_sum.mutable_data<float>("sdpa")};
-  if (s.dim <= 32) return start<32>(device, a, q.dim(0));
-  if (s.dim <= 64) return start<64>(device, a, q.dim(0));
-  if (s.dim <= 96) return start<96>(device, a, q.dim(0));
-  start<128>(device, a, q.dim(0));
+  on_flash_dim(s.dim, [&](auto dim) { start<decltype(dim)::value>(device, a, q.dim(0)); });
 }
 
 }  // namespace ocellus::sdpa_cuda
