@@ -21,6 +21,7 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
 endif()
+set(CMAKE_FIND_LIBRARY_SUFFIXES .so .a)  # cuBLASLt has no static library worth linking
 find_package(CUDAToolkit REQUIRED)
 
 # relaxed-constexpr: the monoids of engine/rows start from std::numeric_limits.
@@ -29,7 +30,8 @@ target_compile_options(ocellus_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -DFMT_CONSTEVAL= -Werror=all-warnings
     -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas,-Werror>)
 
-file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cuda/kernels/*.cu ${CMAKE_SOURCE_DIR}/cuda/runtime/*.cpp)
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cuda/kernels/*.cu ${CMAKE_SOURCE_DIR}/cuda/ladder/*.cu
+  ${CMAKE_SOURCE_DIR}/cuda/runtime/*.cpp ${CMAKE_SOURCE_DIR}/cuda/ladder/*.cpp)
 add_library(ocellus_cuda OBJECT ${cuda_sources})
 target_link_libraries(ocellus_cuda PUBLIC ocellus_flags CUDA::cudart_static CUDA::cublasLt)
 

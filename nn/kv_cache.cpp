@@ -29,7 +29,7 @@ void keep_last(Tensor& buffer, int64_t held, int64_t count) {
 Tensor joined(const Tensor& buffer, int64_t held, const Tensor& tokens) {
   if (held == 0) return tokens;
   Tensor all = Tensor::empty({tokens.dim(0), held + tokens.dim(1), tokens.dim(2), tokens.dim(3)},
-                             buffer.dtype(), kCpu, "kv_cache");
+                             buffer.dtype(), buffer.device(), "kv_cache");
   Tensor front = all.sliced(1, 0, held), back = all.sliced(1, held, all.dim(1));
   copy(tokens_of(buffer, held), front);
   copy(tokens, back);
@@ -39,7 +39,7 @@ Tensor joined(const Tensor& buffer, int64_t held, const Tensor& tokens) {
 Tensor rows_of(const Tensor& x, const std::vector<int64_t>& rows) {
   Shape shape = x.shape();
   Tensor y =
-      Tensor::empty(shape.with(0, static_cast<int64_t>(rows.size())), x.dtype(), kCpu, "kv_cache");
+      Tensor::empty(shape.with(0, static_cast<int64_t>(rows.size())), x.dtype(), x.device(), "kv_cache");
   for (size_t i = 0; i < rows.size(); ++i) {
     Tensor to = y.sliced(0, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1);
     copy(x.sliced(0, rows[i], rows[i] + 1), to);
@@ -50,7 +50,7 @@ Tensor rows_of(const Tensor& x, const std::vector<int64_t>& rows) {
 }  // namespace
 
 KvCache::KvCache(int64_t layers, int64_t batch, int64_t kv_heads, int64_t capacity,
-                 int64_t head_dim, DType dtype, const std::vector<int64_t>& windows)
+                 int64_t head_dim, DType dtype, const std::vector<int64_t>& windows, Device device)
     : batch_(batch), capacity_(capacity), layers_(static_cast<size_t>(layers)) {
   for (size_t i = 0; i < layers_.size(); ++i) {
     Layer& layer = layers_[i];
@@ -58,8 +58,8 @@ KvCache::KvCache(int64_t layers, int64_t batch, int64_t kv_heads, int64_t capaci
     const int64_t slots =
         layer.window > 0 && layer.window < capacity / 2 ? 2 * layer.window : capacity;
     if (slots == capacity) layer.window = 0;
-    layer.keys = Tensor::empty({batch, kv_heads, slots, head_dim}, dtype, kCpu, "kv_cache");
-    layer.values = Tensor::empty({batch, kv_heads, slots, head_dim}, dtype, kCpu, "kv_cache");
+    layer.keys = Tensor::empty({batch, kv_heads, slots, head_dim}, dtype, device, "kv_cache");
+    layer.values = Tensor::empty({batch, kv_heads, slots, head_dim}, dtype, device, "kv_cache");
   }
   segments_ = Tensor::zeros({batch, capacity}, DType::kI32);
 }

@@ -13,7 +13,7 @@ class KvCache {
  public:
   /// `windows`: per layer, 0 or a missing entry for a layer that keeps all.
   KvCache(int64_t layers, int64_t batch, int64_t kv_heads, int64_t capacity, int64_t head_dim,
-          DType dtype, const std::vector<int64_t>& windows = {});
+          DType dtype, const std::vector<int64_t>& windows = {}, Device device = kCpu);
 
   struct Past {
     Tensor keys, values;  // [B, t, K, D], views where possible
@@ -29,7 +29,8 @@ class KvCache {
   int64_t length(int64_t layer = 0) const { return layers_.empty() ? 0 : layers_[layer].given; }
   int64_t capacity() const { return capacity_; }
   int64_t batch() const { return batch_; }
-  /// Segment ids of all tokens [B, capacity] i32, for batches with padding; 0 attends, -1 does not.
+  /// Segment ids of all tokens [B, capacity] i32, for batches with padding; 0 attends, -1 does
+  /// not. On the host, whose callers write it.
   Tensor& segments() { return segments_; }
   /// Row i becomes a copy of row rows[i]: what beam search continues. The batch may grow or shrink.
   void reorder(const std::vector<int64_t>& rows);

@@ -10,6 +10,7 @@
 namespace ocellus {
 namespace {
 thread_local DType parameter_dtype = DType::kF32;
+thread_local Device parameter_device = kCpu;
 thread_local bool training_mode = false;
 
 uint64_t hash_name(const std::string& name) {
@@ -23,17 +24,23 @@ ParameterDType::ParameterDType(DType dtype) : before_(parameter_dtype) { paramet
 ParameterDType::~ParameterDType() { parameter_dtype = before_; }
 DType ParameterDType::current() { return parameter_dtype; }
 
+ParameterDevice::ParameterDevice(Device device) : before_(parameter_device) {
+  parameter_device = device;
+}
+ParameterDevice::~ParameterDevice() { parameter_device = before_; }
+Device ParameterDevice::current() { return parameter_device; }
+
 TrainingMode::TrainingMode(bool on) : before_(training_mode) { training_mode = on; }
 TrainingMode::~TrainingMode() { training_mode = before_; }
 bool TrainingMode::on() { return training_mode; }
 
 Parameter::Parameter(const Shape& shape, Init init)
-    : value_(Tensor::empty(shape, parameter_dtype, kCpu, "parameter")), init_(init) {}
+    : value_(Tensor::empty(shape, parameter_dtype, parameter_device, "parameter")), init_(init) {}
 
 void Parameter::set_value(Tensor value) {
   check<ShapeError>(value.shape() == value_.shape(), "Parameter: value must be {}, got {}",
                     to_string(value_.shape()), to_string(value.shape()));
-  value_ = std::move(value);
+  value_ = value.to(value_.device());
 }
 
 void Parameter::set_trainable(bool on) {

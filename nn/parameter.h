@@ -69,4 +69,18 @@ class ParameterDType {
   DType before_;
 };
 
+/// ParameterDevice — the device of parameters made by this thread while it lives (the CPU by default).
+/// Ops run where their parameters lie; ids, labels and masks may stay on the host.
+class ParameterDevice {
+ public:
+  explicit ParameterDevice(Device device);
+  ~ParameterDevice();
+  ParameterDevice(const ParameterDevice&) = delete;
+  ParameterDevice& operator=(const ParameterDevice&) = delete;
+  static Device current();
+
+ private:
+  Device before_;
+};
+
 }  // namespace ocellus

@@ -1,8 +1,11 @@
 #include "vlm/batches.h"
 
 #include <algorithm>
+#include <exception>
+#include <optional>
 
 #include "data/order.h"
+#include "engine/kernels/upload.h"
 
 namespace ocellus {
 
@@ -53,6 +56,25 @@ struct Batches::Impl {
   std::unique_ptr<Mixture> mixture;
   std::unique_ptr<Loader<Batch>> loader;
   double waited = 0;  // seconds already told by take_wait_seconds
+  Device device;
+  // The batch after the one that is computed with: its pixels are on their way to the device.
+  struct Ahead {
+    Batch batch;
+    Arriving pixels;
+    std::exception_ptr error;  // told when it is its turn
+  };
+  std::optional<Ahead> ahead;
+
+  void look_ahead() {
+    ahead.emplace();
+    try {
+      ahead->batch = loader->next();
+      if (ahead->batch.tensors.pixels.defined())
+        ahead->pixels = upload(ahead->batch.tensors.pixels, device);
+    } catch (...) {
+      ahead->error = std::current_exception();
+    }
+  }
 
   Impl(const Recipe& recipe, size_t index, const ChatTemplate& c, const ImageProcessor& p,
        const std::string& ledger_path)
@@ -122,8 +144,10 @@ std::vector<PreparedSample> preview_samples(const Recipe& recipe, size_t stage, 
 }
 
 Batches::Batches(const Recipe& recipe, size_t stage, const ChatTemplate& chat,
-                 const ImageProcessor& processor, const std::string& ledger_path, int64_t first)
+                 const ImageProcessor& processor, const std::string& ledger_path, int64_t first,
+                 Device device)
     : impl_(std::make_unique<Impl>(recipe, stage, chat, processor, ledger_path)) {
+  impl_->device = device;
   LoaderOptions options;
   options.threads = static_cast<int>(recipe.loader.threads);
   options.start = static_cast<uint64_t>(first);
@@ -135,7 +159,16 @@ Batches::Batches(const Recipe& recipe, size_t stage, const ChatTemplate& chat,
 }
 
 Batches::~Batches() = default;
-Batch Batches::next() { return impl_->loader->next(); }
+Batch Batches::next() {
+  if (impl_->device == kCpu) return impl_->loader->next();
+  if (!impl_->ahead) impl_->look_ahead();
+  if (impl_->ahead->error) std::rethrow_exception(impl_->ahead->error);
+  Batch batch = std::move(impl_->ahead->batch);
+  if (batch.tensors.pixels.defined())
+    batch.tensors.pixels = arrived(std::move(impl_->ahead->pixels));
+  impl_->look_ahead();
+  return batch;
+}
 double Batches::take_wait_seconds() {
   const double total = impl_->loader->stats().wait_seconds;
   return total - std::exchange(impl_->waited, total);

@@ -27,9 +27,10 @@ std::vector<PreparedSample> preview_samples(const Recipe& recipe, size_t stage, 
 class Batches {
  public:
   /// `first` is the position (micro-batch of the stage) to begin with. Refused samples are appended to
-  /// the ledger at `ledger_path`.
+  /// the ledger at `ledger_path`. Pixels go to `device`, one batch ahead of its use.
   Batches(const Recipe& recipe, size_t stage, const ChatTemplate& chat,
-          const ImageProcessor& processor, const std::string& ledger_path, int64_t first);
+          const ImageProcessor& processor, const std::string& ledger_path, int64_t first,
+          Device device = kCpu);
   ~Batches();
   /// The next batch in order; waits for the loader. Errors of a sample arrive here.
   Batch next();

@@ -69,8 +69,8 @@ BatchNorm2d::BatchNorm2d(int64_t channels, double eps, double momentum)
       eps_(static_cast<float>(eps)),
       weight_(parameter_("weight", {channels}, Init::ones())),
       bias_(parameter_("bias", {channels}, Init::zeros())),
-      mean_(buffer_("running_mean", Tensor::zeros({channels}, ParameterDType::current()))),
-      variance_(buffer_("running_var", Tensor::full({channels}, 1, ParameterDType::current()))),
+      mean_(buffer_("running_mean", Tensor::zeros({channels}, ParameterDType::current(), ParameterDevice::current()))),
+      variance_(buffer_("running_var", Tensor::full({channels}, 1, ParameterDType::current(), ParameterDevice::current()))),
       batches_(buffer_("num_batches_tracked", Tensor::zeros({}, DType::kI64))) {}
 
 Variable BatchNorm2d::operator()(const Variable& x) {

@@ -143,8 +143,11 @@ RopeTables Decoder::tables(const RopeConfig& rope, const Tensor& positions, DTyp
   int64_t length = 0;
   if (rope.type == "dynamic")
     for (int64_t p : positions.to_vector<int64_t>()) length = std::max(length, p + 1);
-  return rope_tables(rope_frequencies(rope, config_.head_dim, length), positions,
-                     dtype == DType::kF64 ? DType::kF64 : DType::kF32, rope_attention_factor(rope));
+  const RopeTables tables =
+      rope_tables(rope_frequencies(rope, config_.head_dim, length), positions,
+                  dtype == DType::kF64 ? DType::kF64 : DType::kF32, rope_attention_factor(rope));
+  const Device device = embed_tokens_.weight().value().device();  // once for all layers
+  return {tables.cos.to(device), tables.sin.to(device)};
 }
 
 Variable Decoder::hidden(Variable x, const DecoderPass& pass) {
@@ -160,11 +163,12 @@ Variable Decoder::hidden(Variable x, const DecoderPass& pass) {
   layer.cache = pass.cache;
   layer.mask.causal = true;
   layer.mask.slopes = slopes_;
+  const Device device = x.value().device();
   layer.mask.softcap = config_.attention_softcap;
   if (pass.segments.defined()) {
     // Padding hides keys only: a padded query still sees what came before it, and nobody reads it.
-    layer.mask.q_segment = Tensor::zeros({batch, tokens}, DType::kI32);
-    layer.mask.k_segment = pass.segments;
+    layer.mask.q_segment = Tensor::zeros({batch, tokens}, DType::kI32, device);
+    layer.mask.k_segment = pass.segments.to(device);
   }
   RopeTables global, local;
   if (family_.positions == PositionKind::kRotary)
@@ -193,7 +197,8 @@ LossSum Decoder::loss(const Variable& hidden, const Tensor& labels, int64_t chun
 
 KvCache Decoder::make_cache(int64_t batch, int64_t capacity) const {
   return KvCache(config_.num_hidden_layers, batch, config_.num_key_value_heads, capacity,
-                 config_.head_dim, embed_tokens_.weight().value().dtype(), config_.windows);
+                 config_.head_dim, embed_tokens_.weight().value().dtype(), config_.windows,
+                 embed_tokens_.weight().value().device());
 }
 
 std::vector<double> alibi_slopes(int64_t heads, double bias_max) {

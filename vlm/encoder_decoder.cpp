@@ -193,7 +193,7 @@ Tensor EncoderDecoder::shifted_right(const Tensor& labels) const {
 
 KvCache EncoderDecoder::make_cache(int64_t batch, int64_t capacity) const {
   return KvCache(config_.num_decoder_layers, batch, config_.num_heads, capacity, config_.d_kv,
-                 ParameterDType::current());
+                 ParameterDType::current(), {}, shared_.weight().value().device());
 }
 
 }  // namespace ocellus

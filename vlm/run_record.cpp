@@ -71,7 +71,7 @@ void RunRecord::note_step(Vlm& model, const Optimizer& optimizer, uint64_t saved
   optimizer_ = std::max(optimizer_, state);
   activations_ = std::max(activations_, saved_bytes);
   batches_ = std::max(batches_, batch_bytes);
-  peak_ = std::max(peak_, allocator_of(kCpu)->stats().peak);
+  peak_ = std::max(peak_, allocator_of(ParameterDevice::current())->stats().peak);
 }
 
 void RunRecord::write(const std::string& folder, const Recipe& recipe, const TrainResult& result,

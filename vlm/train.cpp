@@ -54,7 +54,7 @@ struct StepStats {
 class Trainer {
  public:
   Trainer(const Recipe& recipe, const TrainOptions& options)
-      : recipe_(recipe), options_(options), lock_(options.out) {}
+      : recipe_(recipe), options_(options), placed_(options.device), lock_(options.out) {}
 
   TrainResult run();
 
@@ -81,6 +81,7 @@ class Trainer {
 
   const Recipe& recipe_;
   const TrainOptions& options_;
+  ParameterDevice placed_;  // parameters made by this trainer lie there
   RunLock lock_;
   std::unique_ptr<Vlm> model_;
   std::unique_ptr<ChatTemplate> chat_;
@@ -287,11 +288,15 @@ StepStats Trainer::step(Batches& batches) {
   model_->clear_gradients();
   for (const Batch& batch : micro) forward_backward(batch, stats.targets, stats);
   std::map<std::string, double> squares;
+  std::vector<std::string> roots;
+  Tensors gradients;
   for (auto& [name, parameter] : model_->parameters())
     if (parameter->grad().defined()) {
-      const double norm = global_norm({parameter->grad()});
-      squares[name.substr(0, name.find('.'))] += norm * norm;
+      roots.push_back(name.substr(0, name.find('.')));
+      gradients.push_back(parameter->grad());
     }
+  const std::vector<double> each = norms(gradients);
+  for (size_t i = 0; i < roots.size(); ++i) squares[roots[i]] += each[i] * each[i];
   double total = 0;
   for (const auto& [root, square] : squares) {
     stats.norms[root] = std::sqrt(square);
@@ -350,7 +355,7 @@ bool Trainer::handle_nonfinite(const StepStats& stats) {
 }
 
 void Trainer::log_step(const StepStats& s, double seconds, bool skipped) {
-  const auto memory = allocator_of(kCpu)->stats();
+  const auto memory = allocator_of(options_.device)->stats();
   const double base = stage().lr.empty() ? 0 : stage().lr.back().lr;
   json lr = json::object();
   for (const PatternRate& rate : stage().lr) lr[rate.pattern] = rate.lr * s.lr;
@@ -430,7 +435,7 @@ void Trainer::evaluate_now(bool final_one) {
 bool Trainer::run_stage(size_t index) {
   while (stage_ == index && stage_step_ < stage().steps) {
     Batches batches(recipe_, stage_, *chat_, processor_, options_.out + "/ledger.jsonl",
-                    stage_step_ * stage().accumulate);
+                    stage_step_ * stage().accumulate, options_.device);
     bool rewound = false;
     while (!rewound && stage_step_ < stage().steps) {
       if (pending_signal()) return false;

@@ -13,6 +13,7 @@ namespace ocellus {
 struct TrainOptions {
   std::string out;         // run folder
   bool resume = false;     // continue from the newest valid checkpoint in it
+  Device device = kCpu;    // where the model lies and steps run
   bool quiet = false;      // no progress lines
   std::string compare;     // another run folder, shown beside this run in the report
   /// Called after each finished step with its number; tests use it to interrupt or to damage things.

@@ -38,7 +38,7 @@ Variable Vlm::embed(const VlmBatch& batch) {
     check<ShapeError>(slots == 0, "vlm: no images are given, the text has {} slots for image tokens", slots);
     return text;
   }
-  const Variable image = encode_images(constant(batch.pixels));
+  const Variable image = encode_images(constant(batch.pixels.to(text.value().device())));
   check<ShapeError>(image.dim(0) == batch.image_rows.numel(),
                     "vlm: {} images give {} image tokens, the text has {} slots for them",
                     batch.pixels.dim(0), image.dim(0), batch.image_rows.numel());

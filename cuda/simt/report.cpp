@@ -52,17 +52,22 @@ std::vector<std::string> places_of(uintptr_t code) {
 
 }  // namespace
 
+// A report is being written: what runs from here on is no kernel, though inline functions of the
+// standard library may carry the hooks of one (the linker keeps a single copy).
 std::string describe_thread(unsigned thread) {
+  in_kernel = false;
   const uint3 index = thread_index(thread);
   return fmt::format("thread ({},{},{}) [warp {} lane {}]", index.x, index.y, index.z, thread / 32,
                      thread % 32);
 }
 
 std::string describe_site(Site site) {
+  in_kernel = false;
   return fmt::format("{}:{}{}", base_name(site.file), site.line, text_of(site.file, site.line));
 }
 
 std::string describe_code(uintptr_t code) {
+  in_kernel = false;
   const std::vector<std::string> places = places_of(code - 1);  // the call, not what follows it
   if (places.empty()) return fmt::format("offset {:#x}", code - load_address());
   std::string text, outer;

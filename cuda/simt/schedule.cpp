@@ -18,7 +18,7 @@ dim3 blockDim, gridDim;
 namespace ocellus::simt {
 
 Runner runner;
-bool in_kernel = false;
+constinit thread_local bool in_kernel = false;
 
 namespace {
 

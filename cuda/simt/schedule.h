@@ -68,7 +68,7 @@ struct Runner {
   const uint16_t* clocks = nullptr;  // [32]: what this lane knows of the lanes of its warp
 };
 extern Runner runner;
-extern bool in_kernel;
+extern constinit thread_local bool in_kernel;
 /// True if `address` belongs to the arguments of the running kernel.
 bool in_closure(uintptr_t address);
 const char* kernel_name();

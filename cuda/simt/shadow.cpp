@@ -99,6 +99,7 @@ size_t offset_of(const void* pointer) {
 }
 
 std::string describe_address(uintptr_t address) {
+  in_kernel = false;
   const Arena& a = arena();
   const size_t offset = address - reinterpret_cast<uintptr_t>(a.base);
   if (offset < kSharedBytes) {

@@ -87,6 +87,21 @@ double global_norm(OnCpu, const Tensors& tensors) {
   return std::sqrt(total);
 }
 
+void adamw_steps(OnCpu device, const std::vector<AdamWItem>& items, const AdamWStep& step) {
+  for (const AdamWItem& item : items) {
+    AdamWStep own = step;
+    own.lr = item.lr;
+    own.weight_decay = item.weight_decay;
+    adamw_step(device, *item.parameter, *item.gradient, *item.m, *item.v, own);
+  }
+}
+
+std::vector<double> norms(OnCpu device, const Tensors& tensors) {
+  std::vector<double> list;
+  for (const Tensor& x : tensors) list.push_back(global_norm(device, {x}));
+  return list;
+}
+
 bool has_nonfinite(OnCpu, const Tensor& tensor) {
   const Tensor x = tensor.contiguous();
   std::atomic<bool> found = false;  // only ever raised, so the order of threads does not show

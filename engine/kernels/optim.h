@@ -1,6 +1,7 @@
 // Kernels of optimizers and of gradient norms: plain in-place updates, no autograd.
 #pragma once
 #include <cmath>
+#include <vector>
 
 #include "engine/device.h"
 #include "engine/dispatch.h"
@@ -55,6 +56,23 @@ inline void adamw_step(Tensor& parameter, const Tensor& gradient, Tensor& m, Ten
             [&](auto device) { adamw_step(device, parameter, gradient, m, v, step); });
 }
 
+/// AdamWItem — a parameter of a joint update, with numbers of its own.
+struct AdamWItem {
+  Tensor *parameter, *m, *v;
+  const Tensor* gradient;
+  double lr, weight_decay;
+};
+
+/// adamw_steps — adamw_step of every item with the other numbers of `step`; all on one device. On
+/// CUDA one launch for all of them.
+void adamw_steps(OnCpu, const std::vector<AdamWItem>& items, const AdamWStep& step);
+CUDA_TWIN void adamw_steps(OnCuda, const std::vector<AdamWItem>& items, const AdamWStep& step);
+inline void adamw_steps(const std::vector<AdamWItem>& items, const AdamWStep& step) {
+  if (items.empty()) return;
+  on_device("adamw", items.front().parameter->device(),
+            [&](auto device) { adamw_steps(device, items, step); });
+}
+
 /// sgd_step — b ← momentum·b + g + decay·p;  p ← p - lr·b.  As adamw_step; b starts at zero.
 void sgd_step(OnCpu, Tensor& parameter, const Tensor& gradient, Tensor& buffer, double lr,
               double momentum, double weight_decay, double gradient_scale);
@@ -74,6 +92,15 @@ CUDA_TWIN double global_norm(OnCuda, const Tensors& tensors);
 inline double global_norm(const Tensors& tensors) {
   const Device where = tensors.empty() ? kCpu : tensors.front().device();
   return on_device("global_norm", where, [&](auto device) { return global_norm(device, tensors); });
+}
+
+/// norms — √Σ x² of each tensor, each as global_norm sums it. On CUDA two launches and one wait for
+/// all of them.
+std::vector<double> norms(OnCpu, const Tensors& tensors);
+CUDA_TWIN std::vector<double> norms(OnCuda, const Tensors& tensors);
+inline std::vector<double> norms(const Tensors& tensors) {
+  const Device where = tensors.empty() ? kCpu : tensors.front().device();
+  return on_device("global_norm", where, [&](auto device) { return norms(device, tensors); });
 }
 
 /// has_nonfinite — true if x holds NaN or infinity. One reading of x.

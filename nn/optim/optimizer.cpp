@@ -17,9 +17,9 @@ Optimizer::Optimizer(OptimizerConfig config, std::vector<ParameterGroup> groups)
     for (const auto& [name, parameter] : group.parameters) {
       const Tensor& value = parameter->value();
       Moments& moments = moments_[name];
-      moments.first = Tensor::zeros(value.shape(), value.dtype(), kCpu, "optimizer");
+      moments.first = Tensor::zeros(value.shape(), value.dtype(), value.device(), "optimizer");
       if (config_.kind == "adamw")
-        moments.second = Tensor::zeros(value.shape(), value.dtype(), kCpu, "optimizer");
+        moments.second = Tensor::zeros(value.shape(), value.dtype(), value.device(), "optimizer");
     }
 }
 
@@ -33,19 +33,26 @@ double Optimizer::gradient_norm() const {
 
 void Optimizer::step(double lr, double gradient_scale) {
   ++step_;
+  std::vector<AdamWItem> items;
   for (ParameterGroup& group : groups_)
     for (auto& [name, parameter] : group.parameters) {
       if (!parameter->grad().defined()) continue;
       Moments& moments = moments_.at(name);
       const double rate = lr * group.lr_scale;
       if (config_.kind == "adamw")
-        adamw_step(parameter->mutable_value(), parameter->grad(), moments.first, moments.second,
-                   {rate, config_.betas[0], config_.betas[1], config_.eps, group.weight_decay, step_,
-                    gradient_scale});
+        items.push_back({&parameter->mutable_value(), &moments.first, &moments.second,
+                         &parameter->grad(), rate, group.weight_decay});
       else
         sgd_step(parameter->mutable_value(), parameter->grad(), moments.first, rate, config_.momentum,
                  group.weight_decay, gradient_scale);
     }
+  AdamWStep step;
+  step.beta1 = config_.betas[0];
+  step.beta2 = config_.betas[1];
+  step.eps = config_.eps;
+  step.step = step_;
+  step.gradient_scale = gradient_scale;
+  adamw_steps(items, step);
 }
 
 std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {

@@ -11,10 +11,13 @@
 #include "autograd/autocast.h"
 #include "engine/file.h"
 #include "engine/kernels/optim.h"
+#include "engine/kernels/upload.h"
 #include "engine/parallel.h"
+#include "nn/checkpoint_file.h"
 #include "nn/optim/optimizer.h"
 #include "tools/ocellus/bench_attention.h"
 #include "tools/ocellus/bench_data.h"
+#include "tools/ocellus/bench_device.h"
 #include "tools/ocellus/bench_models.h"
 #include "tools/ocellus/command.h"
 #include "tools/ocellus/machine.h"
@@ -24,7 +27,7 @@ namespace {
 
 struct Arguments {
   BenchOptions options;
-  std::string device = "auto", dtype = "f32";
+  std::string device = "auto", dtype = "f32", dump;
   int64_t threads = 0, steps = 10, warmup = 2;
   bool json = false;
 };
@@ -56,7 +59,8 @@ double median(std::vector<double> values) {
 }
 
 int run_step(const Arguments& a) {
-  choose_device(a.device);
+  const Device device = choose_device(a.device);
+  const ParameterDevice placed(device);
   const DType dtype = choose_dtype(a.dtype, {DType::kF32, DType::kBF16});
   use_threads(a.threads);
   check<UsageError>(a.steps > 0 && a.warmup >= 0, "bench step: --steps must be positive, got {}", a.steps);
@@ -68,6 +72,19 @@ int run_step(const Arguments& a) {
   const double build = seconds() - build_start, rss_model = resident_mb();
   std::vector<double> forward_ms, backward_ms, optimizer_ms, step_ms;
   double loss = 0, first_loss = 0;
+  check<UsageError>(a.dump.empty() || !model.config.empty(),
+                    "bench step: --dump is for vision-language models, got {}", a.options.model);
+  // What another program needs to repeat the first step: the model, the batch, and what came out.
+  auto write_dump = [&] {
+    std::vector<std::pair<std::string, Tensor>> tensors = model.inputs;
+    tensors.emplace_back("loss", Tensor::scalar(loss, DType::kF64));
+    for (auto& [name, parameter] : model.module->parameters()) {
+      tensors.emplace_back(name, parameter->value());
+      if (parameter->grad().defined()) tensors.emplace_back("grad." + name, parameter->grad());
+    }
+    save_safetensors(a.dump + "/step.safetensors", tensors);
+    write_file_atomic(a.dump + "/config.json", model.config);
+  };
   auto step = [&](bool record) {
     const double begin = seconds();
     double middle = 0, end = 0;
@@ -78,10 +95,13 @@ int run_step(const Arguments& a) {
       loss = sum.sum.value().item() / static_cast<double>(sum.count);
       middle = seconds();
       tape.backward(sum.sum, 1.0 / static_cast<double>(sum.count));
+      wait_for(device);
       end = seconds();
     }
+    if (!a.dump.empty() && optimizer.steps_done() == 0) write_dump();
     optimizer.step(1, clip_factor(optimizer.gradient_norm(), 1.0));
     model.module->clear_gradients();
+    wait_for(device);
     const double done = seconds();
     if (!record) return;
     forward_ms.push_back((middle - begin) * 1e3);
@@ -110,7 +130,7 @@ int run_step(const Arguments& a) {
       {"text_tokens", model.text},
       {"image_tokens", model.image_tokens},
       {"dtype", a.dtype},
-      {"device", "cpu"},
+      {"device", to_string(device)},
       {"threads", num_threads()},
       {"lora", a.options.lora},
       {"freeze", a.options.freeze},
@@ -132,7 +152,7 @@ int run_step(const Arguments& a) {
       {"peak_rss_mb", static_cast<double>(after.ru_maxrss) / 1024},
       {"rss_model_mb", rss_model},
       {"logits_f32_mb", model.logits_mb},
-      {"peak_allocated_mb", static_cast<double>(allocator_of(kCpu)->stats().peak) / (1 << 20)},
+      {"peak_allocated_mb", static_cast<double>(allocator_of(device)->stats().peak) / (1 << 20)},
       {"minor_faults_per_step", static_cast<double>(after.ru_minflt - before.ru_minflt) / n},
       {"user_ms_per_step", cpu_ms(before.ru_utime, after.ru_utime) / n},
       {"system_ms_per_step", cpu_ms(before.ru_stime, after.ru_stime) / n},
@@ -176,6 +196,8 @@ const RegisterCommand kBench({"bench", "timings as medians", "ocellus bench step
                                 step.option("--freeze", a->options.freeze, "comma list of vision, connector, language");
                                 step.option("--steps", a->steps, "steps to time");
                                 step.option("--warmup", a->warmup, "steps before them");
+                                step.option("--dump", a->dump,
+                                            "folder for weights, batch and gradients of the first step");
                                 step.device(a->device);
                                 step.dtype(a->dtype, "f32, bf16");
                                 step.threads(a->threads);
@@ -208,10 +230,27 @@ const RegisterCommand kBench({"bench", "timings as medians", "ocellus bench step
                                 attention.threads(t->threads);
                                 attention.seed(t->seed);
                                 attention.json(t->json);
-                                for (const char* later : {"ladder", "decode"})
-                                  options.subcommand(later, "not built yet", [later]() -> int {
-                                    fail<UsageError>("bench {}: not built yet", later);
-                                  });
+                                auto g = std::make_shared<BenchDevice>();
+                                Options ladder = options.subcommand(
+                                    "ladder", "variants of a CUDA kernel, each an idea further",
+                                    [g] { return run_bench_ladder(*g); });
+                                ladder.positional("NAME", g->ladder, "gemm, softmax, layer_norm or flash", true);
+                                ladder.option("--rows", g->rows, "rows (flash: tokens); 0: many");
+                                ladder.option("--columns", g->columns, "columns (flash: head size)");
+                                ladder.option("--depth", g->depth, "inner dimension of gemm (flash: batch)");
+                                ladder.option("--heads", g->heads, "heads of flash");
+                                Options kernels = options.subcommand(
+                                    "kernels", "memory-bound CUDA kernels beside copy bandwidth",
+                                    [g] { return run_bench_kernels(*g); });
+                                kernels.option("--rows", g->rows, "rows; 0: many");
+                                kernels.option("--columns", g->columns, "columns");
+                                for (Options* one : {&ladder, &kernels}) {
+                                  one->device(g->device);
+                                  one->json(g->json);
+                                }
+                                options.subcommand("decode", "not built yet", []() -> int {
+                                  fail<UsageError>("bench decode: not built yet");
+                                });
                                 return [] { return 2; };
                               }});
 

@@ -10,6 +10,7 @@
 #include "autograd/ops.h"
 #include "autograd/tape.h"
 #include "engine/parallel.h"
+#include "tools/ocellus/bench_device.h"
 #include "tools/ocellus/command.h"
 #include "tools/ocellus/machine.h"
 
@@ -79,7 +80,8 @@ nlohmann::json measure(const AttentionShape& s, const BenchAttention& options, D
 }  // namespace
 
 int run_bench_attention(const BenchAttention& options) {
-  choose_device(options.device);
+  const Device device = choose_device(options.device);
+  if (device.type == DeviceType::kCuda) return run_device_attention(device, options.json);
   const DType dtype = choose_dtype(options.dtype, {DType::kF32, DType::kBF16});
   use_threads(options.threads);
   check<UsageError>(options.repeat > 0, "bench attention: --repeat must be positive, got {}",

@@ -60,7 +60,7 @@ Tensor random_pixels(uint64_t seed, int64_t batch, int64_t side) {
   float* to = pixels.mutable_data<float>("bench");
   for (int64_t i = 0; i < pixels.numel(); ++i)
     to[i] = 2 * uniform01(key.word(static_cast<uint64_t>(i))) - 1;
-  return pixels;
+  return pixels.to(ParameterDevice::current());
 }
 
 double megabytes(int64_t rows, int64_t columns) {
@@ -127,6 +127,8 @@ BenchModel vlm_model(VisionConfig v, DecoderConfig l, int64_t factor, const Benc
   out.logits_mb = megabytes(o.batch * (o.text + out.image_tokens), config.language.vocab_size);
   out.flops = step_flops(config, o.batch, o.text, parts);
   const VlmBatch data = synthetic_batch(config, o.batch, o.text, out.image_tokens, seed);
+  out.config = vlm_config_json(config);
+  out.inputs = {{"batch.ids", data.ids}, {"batch.labels", data.labels}, {"batch.pixels", data.pixels}};
   out.loss = [model = model.get(), data] {
     return model->language().loss(model->hidden(data), data.labels);
   };

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "autograd/ops.h"
@@ -22,6 +23,8 @@ struct BenchModel {
   std::unique_ptr<Adapters> adapters;  // with --lora
   std::function<LossSum()> loss;
   int64_t batch = 0, text = 0, image_tokens = 0, images = 0;
+  std::string config;  // config.json of a vision-language model, and the tensors of its batch
+  std::vector<std::pair<std::string, Tensor>> inputs;
   double logits_mb = 0;  // the f32 logits that a step without chunks would hold
   StepFlops flops;
 };

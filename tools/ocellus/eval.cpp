@@ -41,7 +41,7 @@ std::unique_ptr<Source> open_spec(const std::string& spec) {
 int run(const Arguments& a) {
   check<UsageError>(a.task.empty(), "eval: the task \"{}\" is not built yet; without --task answers are "
                                     "compared with the assistant's text", a.task);
-  choose_device(a.device);
+  const ParameterDevice placed(choose_device(a.device));
   use_threads(a.threads);
   LoadedVlm loaded = load_model_folder(a.model, choose_dtype(a.dtype, {DType::kF32, DType::kF64}));
   const auto source = open_spec(a.data);

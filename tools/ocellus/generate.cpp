@@ -132,13 +132,7 @@ std::string continue_text(const Arguments& a, const std::string& architecture) {
   return tokenizer.decode(std::vector<int32_t>(all.begin() + before, all.end()));
 }
 
-void choose_machine(const Arguments& a) {
-  choose_device(a.device);
-  use_threads(a.threads);
-}
-
 LoadedVlm load(const Arguments& a) {
-  choose_machine(a);
   return load_model_folder(a.model, choose_dtype(a.dtype, {DType::kF32, DType::kF64}));
 }
 
@@ -152,7 +146,8 @@ std::string answer_prompt(const Arguments& a) {
 }
 
 int run_generate(const Arguments& a) {
-  choose_machine(a);
+  const ParameterDevice placed(choose_device(a.device));
+  use_threads(a.threads);
   check_options(a.options);
   const std::string architecture = text_architecture(a.model);
   const std::string text = architecture.empty() ? answer_prompt(a) : continue_text(a, architecture);
@@ -164,6 +159,8 @@ int run_generate(const Arguments& a) {
 }
 
 int run_chat(const Arguments& a) {
+  const ParameterDevice placed(choose_device(a.device));
+  use_threads(a.threads);
   LoadedVlm loaded = load(a);
   const std::vector<Image> images = read_images(a.images);
   Conversation conversation;

@@ -110,20 +110,42 @@ int run_program(int argc, char** argv) {
   return 2;
 }
 
+namespace {
+
+// Makes the context of a GPU, which says what is wrong with it.
+void open_device(Device device) { allocator_of(device)->allocate(1, "--device"); }
+
+// The first GPU where there is one that can be used; without one, the CPU, and why.
+Device device_at_hand() {
+  if (!cuda_linked()) return kCpu;
+  const Device gpu{DeviceType::kCuda, 0};
+  try {
+    open_device(gpu);
+    return gpu;
+  } catch (const Error& error) {
+    static bool said = false;
+    if (!std::exchange(said, true)) fmt::print(stderr, "device: the CPU ({})\n", error.what());
+    return kCpu;
+  }
+}
+
+}  // namespace
+
 Device choose_device(const std::string& name) {
-  if (name == "cpu" || name == "auto") return kCpu;
+  if (name == "cpu") return kCpu;
+  if (name == "auto") return device_at_hand();
   const bool cuda = name == "cuda" || (name.starts_with("cuda:") && name.size() > 5 &&
                                        name.find_first_not_of("0123456789", 5) == std::string::npos);
   check<UsageError>(cuda, "--device: must be cpu, cuda, cuda:N or auto, got \"{}\"", name);
   check<DeviceError>(cuda_linked(), "--device {}: this program was built without CUDA; build the cuda preset",
                     name);
   try {
-    const int index = name == "cuda" ? 0 : std::atoi(name.c_str() + 5);
-    allocator_of({DeviceType::kCuda, index})->allocate(1, "--device");  // makes its context
+    const Device device{DeviceType::kCuda, name == "cuda" ? 0 : std::atoi(name.c_str() + 5)};
+    open_device(device);
+    return device;
   } catch (const DeviceError& error) {
     fail<DeviceError>("--device {}: {}", name, error.what());
   }
-  fail<DeviceError>("--device {}: training and inference run on the CPU only so far", name);
 }
 
 DType choose_dtype(const std::string& name, const std::vector<DType>& allowed) {

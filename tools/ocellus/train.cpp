@@ -34,7 +34,7 @@ int run(const Arguments& a) {
     return 0;
   }
   check<UsageError>(!a.recipe.empty(), "train: needs a recipe; see ocellus train --help");
-  choose_device(a.device);
+  const Device device = choose_device(a.device);
   std::vector<std::string> settings = a.settings;
   if (!a.dtype.empty()) settings.push_back(fmt::format("precision={}", a.dtype));
   if (!a.seed.empty()) settings.push_back(fmt::format("seed={}", a.seed));
@@ -45,6 +45,7 @@ int run(const Arguments& a) {
   options.out = a.out.empty() ? "runs/" + recipe.name : a.out;
   options.resume = a.resume;
   options.compare = a.compare;
+  options.device = device;
   const TrainResult result = train(recipe, options);
   if (result.signal) return 128 + result.signal;
   if (a.json) {
