@@ -106,6 +106,7 @@ void reset_clocks() {
 
 [[noreturn]] void report_standstill() {
   const Launch& l = launch_state;
+  in_kernel = false;  // a report is being written, see describe_thread
   std::string text = "threads wait for each other";
   int shown = 0;
   const char* last = nullptr;

@@ -315,9 +315,11 @@ void* shared_array(const void* key, const char* name, size_t bytes) {
   const bool dynamic = key == &a.dynamic_bytes;
   if (!dynamic) a.shared_counted += bytes;
   if ((!dynamic && a.shared_counted > kMostStatic) ||
-      a.shared_counted + a.dynamic_bytes > kMostShared)
+      a.shared_counted + a.dynamic_bytes > kMostShared) {
+    in_kernel = false;
     fault("shared memory", fmt::format("{} bytes declared and {} dynamic are more than a block has",
                                        a.shared_counted, a.dynamic_bytes));
+  }
   a.shared.push_back({key, name, offset, bytes});
   for_cells(offset, bytes, [](Cell& cell, uint8_t mask) { cell.allowed = mask; });
   std::memset(a.base + offset, kPoison, bytes);
