@@ -25,16 +25,12 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct BenchArguments {
   BenchOptions options;
   std::string device = "auto", dtype = "f32", dump;
   int64_t threads = 0, steps = 10, warmup = 2;
   bool json = false;
 };
-
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Seconds since the kernel started this process, in clock ticks of 10 ms.
 double since_process_start() {
@@ -58,18 +54,18 @@ double median(std::vector<double> values) {
   return values.empty() ? 0 : values[values.size() / 2];
 }
 
-int run_step(const Arguments& a) {
+int run_step(const BenchArguments& a) {
   const Device device = choose_device(a.device);
   const ParameterDevice placed(device);
   const DType dtype = choose_dtype(a.dtype, {DType::kF32, DType::kBF16});
   use_threads(a.threads);
   check<UsageError>(a.steps > 0 && a.warmup >= 0, "bench step: --steps must be positive, got {}", a.steps);
-  const double build_start = seconds();
+  const double build_start = steady_seconds();
   BenchModel model = make_bench_model(a.options);
   OptimizerConfig settings;
   settings.betas = {0.9, 0.95};
   Optimizer optimizer(settings, group_parameters(*model.module, {{"*", 1e-4}}, 0.1));
-  const double build = seconds() - build_start, rss_model = resident_mb();
+  const double build = steady_seconds() - build_start, rss_model = resident_mb();
   std::vector<double> forward_ms, backward_ms, optimizer_ms, step_ms;
   double loss = 0, first_loss = 0;
   check<UsageError>(a.dump.empty() || !model.config.empty(),
@@ -86,33 +82,33 @@ int run_step(const Arguments& a) {
     write_file_atomic(a.dump + "/config.json", model.config);
   };
   auto step = [&](bool record) {
-    const double begin = seconds();
+    const double begin = steady_seconds();
     double middle = 0, end = 0;
     {
       Autocast precision(dtype);
       Tape tape;
       const LossSum sum = model.loss();
       loss = sum.sum.value().item() / static_cast<double>(sum.count);
-      middle = seconds();
+      middle = steady_seconds();
       tape.backward(sum.sum, 1.0 / static_cast<double>(sum.count));
       wait_for(device);
-      end = seconds();
+      end = steady_seconds();
     }
     if (!a.dump.empty() && optimizer.steps_done() == 0) write_dump();
     optimizer.step(1, clip_factor(optimizer.gradient_norm(), 1.0));
     model.module->clear_gradients();
     wait_for(device);
-    const double done = seconds();
+    const double done = steady_seconds();
     if (!record) return;
     forward_ms.push_back((middle - begin) * 1e3);
     backward_ms.push_back((end - middle) * 1e3);
     optimizer_ms.push_back((done - end) * 1e3);
     step_ms.push_back((done - begin) * 1e3);
   };
-  const double first_start = seconds();
+  const double first_start = steady_seconds();
   step(false);
   first_loss = loss;
-  const double first = seconds() - first_start, process = since_process_start();
+  const double first = steady_seconds() - first_start, process = since_process_start();
   for (int64_t i = 0; i < a.warmup; ++i) step(false);
   rusage before{}, after{};
   getrusage(RUSAGE_SELF, &before);
@@ -168,7 +164,7 @@ int run_step(const Arguments& a) {
   return 0;
 }
 
-int run_ops(const Arguments& a) {
+int run_ops(const BenchArguments& a) {
   use_threads(a.threads);
   const nlohmann::json out = {{"threads", num_threads()}, {"copy_gb_per_s", measure_copy_bandwidth()},
                               {"products", measure_products()}};
@@ -186,7 +182,7 @@ int run_ops(const Arguments& a) {
 
 const RegisterCommand kBench({"bench", "timings as medians", "ocellus bench step --model quickstart --threads 2 --steps 20",
                               [](Options& options) -> std::function<int()> {
-                                auto a = std::make_shared<Arguments>();
+                                auto a = std::make_shared<BenchArguments>();
                                 Options step = options.subcommand("step", "a whole training step",
                                                                   [a] { return run_step(*a); });
                                 step.option("--model", a->options.model, bench_model_names());
