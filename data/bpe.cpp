@@ -70,6 +70,7 @@ class Bpe final : public Model {
       prepare_bytes(where);
     else
       cut_at_sign_ = !settings_.ignore_merges && plain() && vocabulary_.find(kSign) >= 0 &&
+                     keeps_all_characters() &&
                      std::none_of(merges.begin(), merges.end(),
                                   [&](const BpeMerge& m) { return crosses_sign(m.result); });
   }
@@ -84,6 +85,36 @@ class Bpe final : public Model {
         cache.encode(word.substr(0, size), ids, encode_new);
         word.remove_prefix(size);
       }
+    }
+  }
+
+  void encode_piece(std::string_view piece, std::vector<int32_t>& ids,
+                    std::vector<TextRange>& places) const override {
+    if (const int32_t id = whole_word(piece); id >= 0) {
+      ids.push_back(id);
+      places.push_back({0, piece.size()});
+      return;
+    }
+    const std::vector<size_t> byte_of = bytes_of_symbols_in(piece);
+    size_t covered = 0;  // bytes that symbols stand for: fewer than passed if some have no token
+    for (size_t begin = 0; begin < piece.size();) {
+      const std::string_view rest = piece.substr(begin);
+      const std::string_view word = rest.substr(0, cut_at_sign_ ? first_cut(rest) : rest.size());
+      Symbols symbols;
+      std::vector<uint32_t> sizes, firsts;
+      symbols.sizes = &sizes;
+      cut_into(word, symbols);
+      merge_long(symbols.ids, ids, &firsts);
+      // Symbol k stands for the next sizes[k] bytes; a token for those from its first symbol on.
+      std::vector<size_t> starts(1, covered);
+      for (const uint32_t size : sizes) starts.push_back(starts.back() + size);
+      for (size_t k = 0; k < firsts.size(); ++k) {
+        const size_t end = k + 1 < firsts.size() ? starts[firsts[k + 1]] : starts.back();
+        const auto byte = [&](size_t i) { return byte_of[std::min(i, byte_of.size() - 1)]; };
+        places.push_back({byte(starts[firsts[k]]), byte(end - 1) + 1});
+      }
+      covered = starts.back();
+      begin += word.size();
     }
   }
 
@@ -103,6 +134,12 @@ class Bpe final : public Model {
 
   bool plain() const {
     return settings_.continuing_prefix.empty() && settings_.word_suffix.empty();
+  }
+  /// Whether every character becomes a symbol: where one is left out, its neighbours would meet.
+  bool keeps_all_characters() const {
+    return settings_.unk_token ||
+           (settings_.byte_fallback &&
+            std::all_of(fallback_.begin(), fallback_.end(), [](int32_t id) { return id >= 0; }));
   }
   bool crosses_sign(int32_t id) const {
     const std::string_view token = vocabulary_.token(id).value_or("");
@@ -134,57 +171,88 @@ class Bpe final : public Model {
     byte_words_.finish(where);
   }
 
-  void encode_word(std::string_view word, std::vector<int32_t>& ids) const {
-    if (settings_.ignore_merges) {
-      const int32_t id = (settings_.bytes ? byte_words_ : vocabulary_).find(word);
-      if (id >= 0) {
-        ids.push_back(id);
-        return;
-      }
+  /// The id of a word that is taken whole, or -1.
+  int32_t whole_word(std::string_view word) const {
+    if (!settings_.ignore_merges) return -1;
+    return (settings_.bytes ? byte_words_ : vocabulary_).find(word);
+  }
+
+  /// What a word is cut into before merging, and how many bytes of it (of its visible form, if it
+  /// is raw bytes) each symbol stands for.
+  struct Symbols {
+    std::vector<int32_t> ids;
+    std::vector<uint32_t>* sizes = nullptr;  // if not null, kept beside the ids
+    void push(int32_t id, size_t size) {
+      ids.push_back(id);
+      if (sizes) sizes->push_back(static_cast<uint32_t>(size));
     }
-    thread_local std::vector<int32_t> symbols;
-    symbols.clear();
+  };
+
+  void encode_word(std::string_view word, std::vector<int32_t>& ids) const {
+    if (const int32_t id = whole_word(word); id >= 0) {
+      ids.push_back(id);
+      return;
+    }
+    thread_local Symbols symbols;
+    symbols.ids.clear();
+    cut_into(word, symbols);
+    if (symbols.ids.size() <= 48)
+      merge_short(symbols.ids, ids);
+    else
+      merge_long(symbols.ids, ids, nullptr);
+  }
+
+  void cut_into(std::string_view word, Symbols& symbols) const {
     if (settings_.bytes)
       byte_symbols_of(word, symbols);
     else
       char_symbols_of(word, symbols);
-    if (symbols.size() <= 48)
-      merge_short(symbols, ids);
-    else
-      merge_long(symbols, ids);
+  }
+
+  /// The byte of `piece` that a byte of its symbols belongs to: itself, or for raw bytes the one
+  /// whose visible form has it.
+  std::vector<size_t> bytes_of_symbols_in(std::string_view piece) const {
+    std::vector<size_t> out;
+    for (size_t i = 0; i < piece.size(); ++i)
+      out.insert(out.end(),
+                 settings_.bytes ? byte_symbol(static_cast<uint8_t>(piece[i])).size() : 1, i);
+    return out;
   }
 
   /// What to do with one symbol and with unknown ones; the order of an unknown symbol and of byte
   /// tokens after it is that of the original: the byte tokens come first.
   struct Unknown {
     bool pending = false;
+    size_t size = 0;  // bytes it stands for
   };
-  void add_symbol(int32_t id, std::string_view text, Unknown& unknown,
-                  std::vector<int32_t>& symbols) const {
+  /// `size`: how many bytes of the word `text`, which may have affixes, stands for.
+  void add_symbol(int32_t id, std::string_view text, size_t size, Unknown& unknown,
+                  Symbols& symbols) const {
     if (id >= 0) {
       flush(unknown, symbols);
-      symbols.push_back(id);
+      symbols.push(id, size);
       return;
     }
     if (settings_.byte_fallback && std::all_of(text.begin(), text.end(), [&](char c) {
           return fallback_[static_cast<uint8_t>(c)] >= 0;
         })) {
-      for (char c : text) symbols.push_back(fallback_[static_cast<uint8_t>(c)]);
+      for (char c : text) symbols.push(fallback_[static_cast<uint8_t>(c)], 1);
       return;
     }
     if (!settings_.unk_token) return;
     check<FormatError>(!unk_missing_,
                        "{}: the text needs unk_token \"{}\", which is not in the vocabulary",
                        where_, *settings_.unk_token);
-    if (unknown.pending && !settings_.fuse_unk) symbols.push_back(unk_);
+    if (unknown.pending && !settings_.fuse_unk) flush(unknown, symbols);
     unknown.pending = true;
+    unknown.size += size;
   }
-  void flush(Unknown& unknown, std::vector<int32_t>& symbols) const {
-    if (unknown.pending) symbols.push_back(unk_);
-    unknown.pending = false;
+  void flush(Unknown& unknown, Symbols& symbols) const {
+    if (unknown.pending) symbols.push(unk_, unknown.size);
+    unknown = {};
   }
 
-  void byte_symbols_of(std::string_view word, std::vector<int32_t>& symbols) const {
+  void byte_symbols_of(std::string_view word, Symbols& symbols) const {
     Unknown unknown;
     const size_t last = word.size() - 1;
     for (size_t i = 0; i < word.size(); ++i) {
@@ -192,15 +260,16 @@ class Bpe final : public Model {
       const int32_t id = byte_ids_[(i == 0) * 2 + (i == last)][byte];
       if (id >= 0) {
         flush(unknown, symbols);
-        symbols.push_back(id);
+        symbols.push(id, byte_symbol(byte).size());
       } else {
-        add_symbol(-1, affixed(byte_symbol(byte), i == 0, i == last), unknown, symbols);
+        add_symbol(-1, affixed(byte_symbol(byte), i == 0, i == last), byte_symbol(byte).size(),
+                   unknown, symbols);
       }
     }
     flush(unknown, symbols);
   }
 
-  void char_symbols_of(std::string_view word, std::vector<int32_t>& symbols) const {
+  void char_symbols_of(std::string_view word, Symbols& symbols) const {
     Unknown unknown;
     const bool plain = this->plain();
     for (size_t at = 0; at < word.size();) {
@@ -211,7 +280,7 @@ class Bpe final : public Model {
         with_affixes = affixed(text, at == 0, at + size == word.size());
         text = with_affixes;
       }
-      add_symbol(vocabulary_.find(text), text, unknown, symbols);
+      add_symbol(vocabulary_.find(text), text, size, unknown, symbols);
       at += size;
     }
     flush(unknown, symbols);
@@ -244,8 +313,10 @@ class Bpe final : public Model {
     ids.insert(ids.end(), symbols.begin(), symbols.begin() + static_cast<ptrdiff_t>(n));
   }
 
-  /// The same with a heap of candidates (rank, place) and a linked list: n log n.
-  void merge_long(std::vector<int32_t>& symbols, std::vector<int32_t>& ids) const {
+  /// The same with a heap of candidates (rank, place) and a linked list: n log n. `firsts`, unless
+  /// null, gets the first symbol of each token.
+  void merge_long(std::vector<int32_t>& symbols, std::vector<int32_t>& ids,
+                  std::vector<uint32_t>* firsts) const {
     const auto n = static_cast<uint32_t>(symbols.size());
     constexpr uint32_t kEnd = UINT32_MAX;
     std::vector<uint32_t> next(n), previous(n);
@@ -276,8 +347,11 @@ class Bpe final : public Model {
       if (previous[i] != kEnd) push(previous[i]);
       if (next[i] != kEnd) push(i);
     }
-    for (int32_t symbol : symbols)
-      if (symbol >= 0) ids.push_back(symbol);
+    for (uint32_t i = 0; i < n; ++i) {
+      if (symbols[i] < 0) continue;
+      ids.push_back(symbols[i]);
+      if (firsts) firsts->push_back(i);
+    }
   }
 
   Vocabulary vocabulary_, byte_words_;

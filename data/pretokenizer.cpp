@@ -14,10 +14,9 @@ namespace ocellus::tokenizer {
 using unicode::Char;
 using unicode::decode_at;
 
-void apply_behavior(const Span& span, std::span<const Part> parts, Behavior behavior,
-                    std::vector<Span>& out) {
+void apply_behavior(std::span<const Part> parts, Behavior behavior, std::vector<Span>& out) {
   const size_t before = out.size();
-  const auto add = [&](const Part& part) { out.push_back({part.begin, part.end, false}); };
+  const auto add = [&](const Part& part) { out.push_back({part.begin, part.end}); };
   bool previous = false;  // was the part before a match?
   if (behavior == Behavior::kMergedWithNext) {
     for (size_t i = parts.size(); i-- > 0;) {
@@ -45,7 +44,6 @@ void apply_behavior(const Span& span, std::span<const Part> parts, Behavior beha
   out.erase(std::remove_if(out.begin() + static_cast<ptrdiff_t>(before), out.end(),
                            [](const Span& s) { return s.begin == s.end; }),
             out.end());
-  if (out.size() > before) out[before].at_start = span.at_start && out[before].begin == span.begin;
 }
 
 namespace {
@@ -85,7 +83,7 @@ class CharacterCutter final : public Cutter {
       at += c.size;
     }
     if (plain < span.end) parts.push_back({plain, span.end, false});
-    tokenizer::apply_behavior(span, parts, behavior_, out);
+    tokenizer::apply_behavior(parts, behavior_, out);
   }
   Predicate is_delimiter_;
   Behavior behavior_;
@@ -112,7 +110,7 @@ class Split final : public Cutter {
     parts.clear();
     for (const Regex::Found& f : found)
       parts.push_back({span.begin + f.begin, span.begin + f.end, f.match != invert_});
-    tokenizer::apply_behavior(span, parts, behavior_, out);
+    tokenizer::apply_behavior(parts, behavior_, out);
   }
   Pattern pattern_;
   Behavior behavior_;
@@ -129,7 +127,7 @@ class ScannedSplit final : public Cutter {
     text = text.substr(0, span.end);
     for (size_t at = span.begin; at < span.end;) {
       const size_t end = scan_(text, at);
-      if (end > at) out.push_back({at, end, span.at_start && at == span.begin});
+      if (end > at) out.push_back({at, end});
       at = end > at ? end : at + decode_at(text, at).size;
     }
   }
@@ -149,7 +147,7 @@ class WordCutter final : public Cutter {
         if (kind(c.code) != first) break;
         at += c.size;
       }
-      if (first) out.push_back({begin, at, span.at_start && begin == span.begin});
+      if (first) out.push_back({begin, at});
     }
   }
 };
@@ -160,7 +158,7 @@ class BertCutter final : public Cutter {
   void cut(std::string_view text, const Span& span, std::vector<Span>& out) const override {
     size_t word = span.begin;
     const auto add = [&](size_t begin, size_t end) {
-      if (begin < end) out.push_back({begin, end, span.at_start && begin == span.begin});
+      if (begin < end) out.push_back({begin, end});
     };
     for (size_t at = span.begin; at < span.end;) {
       const Char c = decode_at(text, at);
@@ -185,7 +183,7 @@ class FixedLength final : public Cutter {
     for (size_t at = span.begin; at < span.end;) {
       const size_t begin = at;
       for (size_t n = 0; n < length_ && at < span.end; ++n) at += decode_at(text, at).size;
-      out.push_back({begin, at, span.at_start && begin == span.begin});
+      out.push_back({begin, at});
     }
   }
   size_t length_;
@@ -198,24 +196,23 @@ class Metaspace final : public PreTokenizer {
       : replacement_(std::move(replacement)), scheme_(std::move(scheme)), split_(split) {}
 
   void apply(Pieces& pieces) const override {
-    std::string text;
-    text.reserve(pieces.text.size() + pieces.text.size() / 2 + replacement_.size());
+    PieceRewriter out(pieces, pieces.text.size() / 2 + replacement_.size());
     for (Span& span : pieces.spans) {
       const std::string_view piece = pieces.piece(span);
-      const size_t begin = text.size();
+      out.begin(span);
       const bool signed_already = piece.starts_with(' ') || piece.starts_with(replacement_);
-      if (!signed_already && (scheme_ == "always" || (scheme_ == "first" && span.at_start)))
-        text += replacement_;
-      for (char c : piece) {
-        if (c == ' ')
-          text += replacement_;
-        else
-          text += c;
+      if (!signed_already &&
+          (scheme_ == "always" || (scheme_ == "first" && span.begin < pieces.start)))
+        out.put(replacement_, span.begin);
+      for (size_t at = span.begin; at < span.end;) {
+        const size_t blank = std::min(pieces.text.substr(0, span.end).find(' ', at), span.end);
+        out.keep(at, blank);
+        if (blank < span.end) out.put(replacement_, blank);
+        at = blank + 1;
       }
-      span = {begin, text.size(), span.at_start};
+      out.end(span);
     }
-    pieces.owned = std::move(text);
-    pieces.text = pieces.owned;
+    out.finish();
     if (split_) cut(pieces);
   }
 
@@ -226,7 +223,7 @@ class Metaspace final : public PreTokenizer {
       const std::string_view text = pieces.text.substr(0, span.end);
       for (size_t at = span.begin; at < span.end;) {
         const size_t end = std::min(text.find(replacement_, at + 1), span.end);
-        pieces.scratch.push_back({at, end, span.at_start && at == span.begin});
+        pieces.scratch.push_back({at, end});
         at = end;
       }
     }

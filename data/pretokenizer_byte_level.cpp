@@ -17,7 +17,7 @@ class ByteLevel final : public PreTokenizer {
         const std::string_view text = pieces.text.substr(0, span.end);
         for (size_t at = span.begin; at < span.end;) {
           const size_t end = scan(text, at);
-          pieces.scratch.push_back({at, end, span.at_start && at == span.begin});
+          pieces.scratch.push_back({at, end});
           at = end;
         }
       }
@@ -28,29 +28,25 @@ class ByteLevel final : public PreTokenizer {
 
  private:
   static void add_prefix_spaces(Pieces& pieces) {
-    std::string text;
-    text.reserve(pieces.text.size() + pieces.spans.size());
+    PieceRewriter out(pieces, pieces.spans.size());
     for (Span& span : pieces.spans) {
-      const std::string_view piece = pieces.piece(span);
-      const size_t begin = text.size();
-      if (!piece.starts_with(' ')) text += ' ';
-      text += piece;
-      span = {begin, text.size(), span.at_start};
+      out.begin(span);
+      if (!pieces.piece(span).starts_with(' ')) out.put(" ", span.begin);
+      out.keep(span.begin, span.end);
+      out.end(span);
     }
-    pieces.owned = std::move(text);
-    pieces.text = pieces.owned;
+    out.finish();
   }
 
   static void make_visible(Pieces& pieces) {
-    std::string text;
-    text.reserve(pieces.text.size() * 2);
+    PieceRewriter out(pieces, pieces.text.size());
     for (Span& span : pieces.spans) {
-      const size_t begin = text.size();
-      for (char c : pieces.piece(span)) text += byte_symbol(static_cast<uint8_t>(c));
-      span = {begin, text.size(), span.at_start};
+      out.begin(span);
+      for (size_t at = span.begin; at < span.end; ++at)
+        out.put(byte_symbol(static_cast<uint8_t>(pieces.text[at])), at);
+      out.end(span);
     }
-    pieces.owned = std::move(text);
-    pieces.text = pieces.owned;
+    out.finish();
   }
 
   bool add_prefix_space_, use_regex_, visible_;

@@ -15,7 +15,6 @@
 namespace ocellus {
 
 using tokenizer::AddedTokens;
-using tokenizer::NormalText;
 using tokenizer::Pieces;
 
 namespace {
@@ -29,49 +28,25 @@ std::string_view valid_text(std::string_view text, std::string& storage) {
 
 /// End-of-word suffixes to blanks, none at the ends (as `transformers` decodes CLIP).
 void blank_suffixes(const std::string& suffix, std::string& text) {
-  for (size_t at = text.find(suffix); at != std::string::npos; at = text.find(suffix, at + 1))
-    text.replace(at, suffix.size(), " ");
-  const size_t begin = std::min(text.find_first_not_of(" \t\n\r\f\v"), text.size());
-  text.erase(0, begin);
-  text.erase(text.find_last_not_of(" \t\n\r\f\v") + 1);
-}
-
-/// Plain text between added tokens: pre-tokenizers, then the model.
-void encode_plain(const Tokenizer::Impl& impl, std::string_view text, bool at_start, Pieces& pieces,
-                  std::vector<int32_t>& ids) {
-  pieces.text = text;
-  pieces.spans.assign(1, {0, text.size(), at_start});
-  for (const auto& pre_tokenizer : impl.pre_tokenizers) pre_tokenizer->apply(pieces);
-  impl.model->encode(pieces, ids);
+  std::string out;
+  size_t covered = 0;
+  for (size_t at = text.find(suffix); at != std::string::npos; at = text.find(suffix, covered)) {
+    out.append(text, covered, at - covered) += ' ';
+    covered = at + suffix.size();
+  }
+  text = out.append(text, covered);
+  size_t begin = 0, end = text.size();
+  const auto blank = [&](size_t at) {  // as Python's str.strip
+    const char32_t code = unicode::decode_at(text, at).code;
+    return unicode::class_of(code) & unicode::kSpace || (code >= 0x1C && code <= 0x1F);
+  };
+  while (begin < end && blank(begin)) begin += unicode::decode_at(text, begin).size;
+  while (end > begin && blank(unicode::previous_start(text, end)))
+    end = unicode::previous_start(text, end);
+  text = text.substr(begin, end - begin);
 }
 
 }  // namespace
-
-void tokenizer::encode_part(const Tokenizer::Impl& impl, std::string_view plain, bool at_start,
-                            bool parse_special, std::span<const TextRange> literal, size_t base,
-                            std::vector<int32_t>& ids) {
-  thread_local Pieces pieces;
-  thread_local std::vector<AddedTokens::Part> inner;
-  NormalText normal;
-  if (impl.normalizer) {
-    normal.text = plain;
-    normal.limit = plain.size() * 64 + (1 << 20);
-    impl.normalizer->apply(normal);
-    // Ranges cannot be followed through a normalizer: with any, the whole part is literal.
-    for (const TextRange& range : literal)
-      if (range.begin < base + plain.size() && base < range.end) parse_special = false;
-    literal = {};
-    plain = normal.text;
-  }
-  impl.added.split(plain, true, parse_special, inner, literal, base);
-  for (const AddedTokens::Part& piece : inner) {
-    if (piece.id >= 0)
-      ids.push_back(piece.id);
-    else
-      encode_plain(impl, plain.substr(piece.begin, piece.end - piece.begin),
-                   at_start && piece.begin == 0 && !normal.start_lost, pieces, ids);
-  }
-}
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special,
                                        bool parse_special) const {
@@ -85,10 +60,13 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special,
     if (part.id >= 0)
       ids.push_back(part.id);
     else
-      tokenizer::encode_part(*impl_, text.substr(part.begin, part.end - part.begin),
-                             part.begin == 0, parse_special, {}, 0, ids);
+      tokenizer::cut_part(
+          *impl_, text.substr(part.begin, part.end - part.begin), false, part.begin == 0,
+          parse_special, {}, 0,
+          [&](int32_t id, std::string_view, const TextRange&) { ids.push_back(id); },
+          [&](const Pieces& pieces) { impl_->model->encode(pieces, ids); });
   }
-  if (impl_->post_processor) impl_->post_processor->apply(ids, add_special);
+  if (impl_->post_processor) impl_->post_processor->apply(ids, nullptr, add_special);
   return ids;
 }
 
@@ -97,7 +75,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   tokens.reserve(ids.size());
   for (int32_t id : ids) {
     if (const tokenizer::AddedToken* added = impl_->added.find(id)) {
-      if (!skip_special || !added->special) tokens.push_back(added->normal_form);
+      if (!skip_special || !impl_->added.left_out(*added)) tokens.push_back(added->normal_form);
     } else if (const auto token = impl_->model->token(id)) {
       tokens.emplace_back(*token);
     }
@@ -164,7 +142,7 @@ Tokenizer Tokenizer::train_byte_bpe(const std::vector<std::string>& texts, int v
   std::string storage, word;
   for (const std::string& text : texts) {
     pieces.text = valid_text(text, storage);
-    pieces.spans.assign(1, {0, pieces.text.size(), true});
+    pieces.spans.assign(1, {0, pieces.text.size()});
     split->apply(pieces);
     for (const tokenizer::Span& span : pieces.spans) {
       word = pieces.piece(span);

@@ -61,11 +61,17 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text, bool add_special = true,
                               bool parse_special = true) const;
 
-  /// Ids of `text` (valid UTF-8) without those of the post-processor, and where the text of each lies.
-  /// Added tokens are not looked for inside the ranges `literal`. A token that stands for a part of a
-  /// character, or whose text normalization changed, lies where the ids of the text up to there end.
+  /// Ids of `text` (valid UTF-8) without those of the post-processor, and the bytes that each comes
+  /// from: whole characters, followed through normalization. Added tokens are not looked for inside
+  /// the ranges `literal`.
   std::vector<int32_t> encode_with_ranges(std::string_view text, std::span<const TextRange> literal,
                                           std::vector<TextRange>& ranges) const;
+
+  /// The same ids as encode(), and the offsets that Hugging Face `tokenizers` gives them:
+  /// characters of `text` (valid UTF-8), without blanks at the ends if the post-processor trims;
+  /// tokens that it adds lie at [0, 0).
+  std::vector<int32_t> encode_with_offsets(std::string_view text, bool add_special,
+                                           std::vector<TextRange>& offsets) const;
 
   /// Text of `ids`; ids without a token are passed over. `skip_special` leaves special tokens out.
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;

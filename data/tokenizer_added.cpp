@@ -21,8 +21,9 @@ bool is_blank(std::string_view text) {
   return true;
 }
 
-size_t blanks_before(std::string_view text, size_t at) {
-  while (at > 0) {
+/// Where the blanks before `at` begin, not before `limit`.
+size_t blanks_before(std::string_view text, size_t at, size_t limit) {
+  while (at > limit) {
     const size_t start = unicode::previous_start(text, at);
     if (!is_space(unicode::decode_at(text, start).code)) break;
     at = start;
@@ -52,7 +53,7 @@ void AddedTokens::add(AddedToken token, const Model& model, const Normalizer* no
   if (next_id_ < 0) next_id_ = static_cast<int32_t>(model.size());
   token.normal_form = token.content;
   if (token.normalized && normalizer) {
-    NormalText normal{token.content};
+    NormalText normal(token.content);
     normalizer->apply(normal);
     token.normal_form = std::move(normal.text);
   }
@@ -61,18 +62,22 @@ void AddedTokens::add(AddedToken token, const Model& model, const Normalizer* no
     tokens_[known->second] = std::move(token);
     return;
   }
-  token.id = model.find(token.content).value_or(next_id_);
-  if (token.id == next_id_) ++next_id_;
+  const std::optional<int32_t> in_model = model.find(token.content);
+  token.id = in_model ? *in_model : next_id_++;
   const auto index = static_cast<uint32_t>(tokens_.size());
   by_content_.emplace(token.content, index);
   by_id_.insert_or_assign(token.id, index);
   tokens_.push_back(std::move(token));
 }
 
-void AddedTokens::finish() {
+void AddedTokens::finish(const Where& where) {
+  // Of tokens with the same normal form the first counts; the matcher keeps what comes last.
   std::vector<std::pair<std::string_view, int32_t>> raw, normalized;
-  for (size_t i = 0; i < tokens_.size(); ++i) {
+  for (size_t i = tokens_.size(); i-- > 0;) {
     const AddedToken& token = tokens_[i];
+    check<FormatError>(!token.normal_form.empty(),
+                       "{}: normalization leaves nothing of the token \"{}\"", where.text(),
+                       token.content);
     if (token.normalized)
       normalized.emplace_back(token.normal_form, static_cast<int32_t>(i));
     else
@@ -102,10 +107,13 @@ void AddedTokens::split(std::string_view text, bool normalized, bool parse,
         if (begin > 0 && is_word(unicode::previous_start(text, begin))) continue;
         if (end < text.size() && is_word(end)) continue;
       }
-      if (token.lstrip) begin = std::max(blanks_before(text, begin), plain);
-      if (token.rstrip) end = blanks_after(text, end);
+      if (token.lstrip) begin = std::max(blanks_before(text, begin, plain), plain);
+      // Inside the blanks of the token before it the end is known.
+      if (token.rstrip) end = end < plain ? plain : blanks_after(text, end);
+      if (begin > end) continue;
       if (plain < begin) parts.push_back({plain, begin, -1});
-      parts.push_back({begin, end, token.id});
+      // A token of blanks all of which belong to the token before it is none.
+      if (begin < end) parts.push_back({begin, end, token.id});
       plain = end;
     }
   }
@@ -125,6 +133,12 @@ const AddedToken* AddedTokens::find(std::string_view content) const {
 bool AddedTokens::is_special(int32_t id) const {
   const AddedToken* token = find(id);
   return token && token->special;
+}
+
+bool AddedTokens::left_out(const AddedToken& token) const {
+  if (token.normal_form == token.content) return token.special;
+  const AddedToken* other = find(token.normal_form);
+  return other && other->special;
 }
 
 int32_t AddedTokens::id_limit() const {

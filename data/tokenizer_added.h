@@ -21,7 +21,8 @@ class AddedTokens {
   /// Gives the token its id (that of the same string in the model, else the next free one; the id
   /// in the file does not count) and its normal form.
   void add(AddedToken token, const Model& model, const Normalizer* normalizer);
-  void finish();
+  /// Builds the matchers; throws FormatError if nothing is left of a token. `where` names the list.
+  void finish(const Where& where);
 
   /// A part of a text: an added token (id ≥ 0) or plain text (-1).
   struct Part {
@@ -37,6 +38,8 @@ class AddedTokens {
   const AddedToken* find(int32_t id) const;
   const AddedToken* find(std::string_view content) const;
   bool is_special(int32_t id) const;
+  /// Whether decoding without special tokens leaves `token` out: that goes by its normal form.
+  bool left_out(const AddedToken& token) const;
   int32_t id_limit() const;
 
  private:

@@ -2,6 +2,8 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
+
 #include "data/tokenizer_base64.h"
 #include "data/unicode.h"
 #include "engine/check.h"
@@ -53,13 +55,35 @@ std::optional<std::string_view> CharsMap::find(std::string_view text) const {
   return std::nullopt;
 }
 
-std::string CharsMap::normalize(std::string_view text, bool& start_lost) const {
-  std::string out;
-  out.reserve(text.size());
-  const auto add = [&](std::string_view part) {
-    start_lost |= part.empty() && out.empty();
-    out += part;
+namespace {
+
+/// `part`, or what replaces it: the last characters of a longer text are inserted, a shorter one
+/// swallows with its last character, or with the one before it.
+void add(std::string_view part, const std::optional<std::string_view>& replacement,
+         std::vector<Change>& changes) {
+  const size_t before = changes.size();
+  const std::string_view text = replacement.value_or(part);
+  for (size_t at = 0; at < text.size();) {
+    const unicode::Char c = unicode::decode_at(text, at);
+    changes.push_back({c.code, 0});
+    at += c.size;
+  }
+  if (!replacement) return;
+  const auto count = [](std::string_view s) {
+    return static_cast<int>(
+        std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
   };
+  const int more = static_cast<int>(changes.size() - before) - count(part);
+  for (int i = 1; i <= more; ++i) changes[changes.size() - static_cast<size_t>(i)].change = 1;
+  if (more < 0 && !changes.empty()) changes.back().change += more;
+}
+
+}  // namespace
+
+bool CharsMap::normalize(std::string_view text, std::vector<Change>& changes) const {
+  changes.clear();
+  changes.reserve(text.size());
+  bool modified = false;
   for (size_t at = 0; at < text.size();) {
     const unicode::Char first = unicode::decode_at(text, at);
     // The cluster that begins here: characters up to the next boundary (UAX 29).
@@ -81,18 +105,21 @@ std::string CharsMap::normalize(std::string_view text, bool& start_lost) const {
       const auto found =
           cluster.size() == 1 ? ascii_[static_cast<uint8_t>(cluster[0])] : find(cluster);
       if (found || cluster.size() == first.size) {
-        add(found.value_or(cluster));
+        add(cluster, found, changes);
+        modified |= found.has_value();
         continue;
       }
     }
     for (size_t i = 0; i < cluster.size();) {
       const size_t size = unicode::decode_at(cluster, i).size;
       const std::string_view character = cluster.substr(i, size);
-      add(find(character).value_or(character));
+      const auto found = find(character);
+      add(character, found, changes);
+      modified |= found.has_value();
       i += size;
     }
   }
-  return out;
+  return modified;
 }
 
 }  // namespace ocellus::tokenizer

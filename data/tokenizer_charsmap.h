@@ -17,8 +17,8 @@ class CharsMap {
   CharsMap(std::string_view base64, const Where& where);
 
   /// Replaces each grapheme cluster shorter than six bytes that begins with a source string by its
-  /// text, and in other clusters each character. Sets `start_lost` if the first one vanishes.
-  std::string normalize(std::string_view text, bool& start_lost) const;
+  /// text, and in other clusters each character. False if nothing is replaced.
+  bool normalize(std::string_view text, std::vector<Change>& changes) const;
 
  private:
   /// What replaces a text that begins with the shortest matching source string.

@@ -103,7 +103,6 @@ Json added_tokens(const std::string& folder, const Json& config, const Json& voc
       if (roberta && vocab.contains(content)) add(content, where);
     for (const char* content : {"<|startoftext|>", "<|endoftext|>"})
       if (!roberta && vocab.contains(content)) add(content, where);
-    if (tokens.contains("<mask>")) tokens["<mask>"]["lstrip"] = true;
   }
   for (const auto& [content, token] : tokens)
     if (const auto known = vocab.find(content); known != vocab.end() && known->is_number_integer())

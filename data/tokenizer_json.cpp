@@ -53,7 +53,7 @@ std::shared_ptr<Tokenizer::Impl> read_tokenizer(const Json& file, const Where& w
     impl->word_suffix = string_field(model, "end_of_word_suffix", where / "model", "");
   if (optional_field(file, "added_tokens", where))
     read_added_tokens(array_field(file, "added_tokens", where), where / "added_tokens", *impl);
-  impl->added.finish();
+  impl->added.finish(where / "added_tokens");
   return impl;
 }
 

@@ -21,7 +21,11 @@ class VocabularyModel : public Model {
     WordCache& cache = WordCache::of(owner_);
     for (const Span& span : pieces.spans)
       if (const std::string_view word = pieces.piece(span); !word.empty())
-        cache.encode(word, ids, [this](auto w, auto& out) { encode_word(w, out); });
+        cache.encode(word, ids, [this](auto w, auto& out) { encode_word(w, out, nullptr); });
+  }
+  void encode_piece(std::string_view piece, std::vector<int32_t>& ids,
+                    std::vector<TextRange>& places) const override {
+    encode_word(piece, ids, &places);
   }
   std::optional<int32_t> find(std::string_view token) const override {
     const int32_t id = vocabulary_.find(token);
@@ -32,7 +36,9 @@ class VocabularyModel : public Model {
   int32_t id_limit() const override { return vocabulary_.id_limit(); }
 
  protected:
-  virtual void encode_word(std::string_view word, std::vector<int32_t>& ids) const = 0;
+  /// `places`, unless null, gets the bytes of each id.
+  virtual void encode_word(std::string_view word, std::vector<int32_t>& ids,
+                           std::vector<TextRange>* places) const = 0;
   std::vector<std::pair<std::string_view, int32_t>> all_tokens() const {
     std::vector<std::pair<std::string_view, int32_t>> out;
     out.reserve(vocabulary_.size());
@@ -65,6 +71,8 @@ class Unigram final : public VocabularyModel {
       bytes_[b] = vocabulary_.find(fmt::format("<0x{:02X}>", b));
   }
 
+  bool is_text(int32_t id) const override { return unk_ && id == *unk_; }
+
  private:
   struct Best {
     double score;
@@ -73,7 +81,8 @@ class Unigram final : public VocabularyModel {
   };
   static constexpr size_t kNone = SIZE_MAX;
 
-  void encode_word(std::string_view word, std::vector<int32_t>& ids) const override {
+  void encode_word(std::string_view word, std::vector<int32_t>& ids,
+                   std::vector<TextRange>* places) const override {
     thread_local std::vector<Best> best;
     best.assign(word.size() + 1, {0.0, kNone, -1});
     const auto offer = [&](size_t begin, size_t end, double score, int32_t id) {
@@ -93,17 +102,15 @@ class Unigram final : public VocabularyModel {
         covered |= end == next;
       }
       if (!covered) {
-        check<FormatError>(unk_.has_value(),
-                           "{}: the text needs an unknown token, unk_id is missing", where_);
-        offer(at, next, here + unk_score_, *unk_);
+        offer(at, next, here + unk_score_, unk_.value_or(-1));
       }
       at = next;
     }
-    collect(word, best, ids);
+    collect(word, best, ids, places);
   }
 
-  void collect(std::string_view word, const std::vector<Best>& best,
-               std::vector<int32_t>& ids) const {
+  void collect(std::string_view word, const std::vector<Best>& best, std::vector<int32_t>& ids,
+               std::vector<TextRange>* places) const {
     thread_local std::vector<std::string_view> tokens;
     tokens.clear();
     bool in_unknown = false;
@@ -118,7 +125,12 @@ class Unigram final : public VocabularyModel {
       }
       in_unknown = unknown;
     }
-    for (size_t i = tokens.size(); i-- > 0;) emit(tokens[i], ids);
+    for (size_t i = tokens.size(); i-- > 0;) {
+      emit(tokens[i], ids);
+      if (!places) continue;
+      const auto begin = static_cast<size_t>(tokens[i].data() - word.data());
+      places->resize(ids.size(), {begin, begin + tokens[i].size()});
+    }
   }
 
   void emit(std::string_view token, std::vector<int32_t>& ids) const {
@@ -134,6 +146,8 @@ class Unigram final : public VocabularyModel {
     }
     if (all) return;
     ids.resize(before);
+    check<FormatError>(unk_.has_value(), "{}: the text needs an unknown token, unk_id is missing",
+                       where_);
     ids.push_back(*unk_);
   }
 
@@ -161,7 +175,8 @@ class WordPiece final : public VocabularyModel {
   }
 
  private:
-  void encode_word(std::string_view word, std::vector<int32_t>& ids) const override {
+  void encode_word(std::string_view word, std::vector<int32_t>& ids,
+                   std::vector<TextRange>* places) const override {
     const auto chars = static_cast<size_t>(
         std::count_if(word.begin(), word.end(), [](char c) { return (c & 0xC0) != 0x80; }));
     const size_t before = ids.size();
@@ -179,16 +194,19 @@ class WordPiece final : public VocabularyModel {
         }
         if (id == Trie::kNone) break;
         ids.push_back(id);
+        if (places) places->push_back({at, end});
         at = end;
       }
       if (at == word.size()) return;
     }
     ids.resize(before);
+    if (places) places->resize(before);
     const int32_t unk = vocabulary_.find(unk_token_);
     check<FormatError>(unk >= 0,
                        "{}: the text needs unk_token \"{}\", which is not in the vocabulary",
                        where_, unk_token_);
     ids.push_back(unk);
+    if (places) places->push_back({0, word.size()});
   }
 
   std::string unk_token_;
@@ -207,13 +225,15 @@ class WordLevel final : public VocabularyModel {
         where_(where.text()) {}
 
  private:
-  void encode_word(std::string_view word, std::vector<int32_t>& ids) const override {
+  void encode_word(std::string_view word, std::vector<int32_t>& ids,
+                   std::vector<TextRange>* places) const override {
     int32_t id = vocabulary_.find(word);
     if (id < 0) id = vocabulary_.find(unk_token_);
     check<FormatError>(id >= 0,
                        "{}: the text needs unk_token \"{}\", which is not in the vocabulary",
                        where_, unk_token_);
     ids.push_back(id);
+    if (places) places->push_back({0, word.size()});
   }
 
   std::string unk_token_;

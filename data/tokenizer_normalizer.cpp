@@ -1,12 +1,11 @@
 // Normalizers: what happens to a text before it is cut.
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "data/tokenizer_charsmap.h"
 #include "data/tokenizer_fields.h"
+#include "data/tokenizer_forms.h"
 #include "data/tokenizer_regex.h"
 #include "data/tokenizer_sections.h"
 #include "data/unicode.h"
@@ -22,61 +21,33 @@ bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
 }
 
-/// Rewrites every character by `map(code, out)`, which appends what replaces it (or nothing).
+/// Rewrites every character by `map(code, put)`; put(code) writes what replaces it.
 template <class Map>
 void rewrite(NormalText& text, Map&& map) {
-  std::string out;
-  out.reserve(text.text.size());
+  Rewriter out(text);
   for (size_t at = 0; at < text.text.size();) {
     const Char c = decode_at(text.text, at);
-    const bool nothing_yet = out.empty();
-    map(c.code, out);
-    // A first character that vanishes moves the start of the text.
-    if (nothing_yet && out.empty()) text.start_lost = true;
+    map(c.code, [&](char32_t code) { out.put(code, at); });
     at += c.size;
   }
-  text.text = std::move(out);
+  out.finish();
 }
 
 /// The four Unicode normalization forms (UAX 15).
 class UnicodeForm final : public Normalizer {
  public:
-  explicit UnicodeForm(int options) : options_(options) {}
+  UnicodeForm(bool compose, bool compatible) : compose_(compose), compatible_(compatible) {}
   void apply(NormalText& text) const override {
-    if (!is_ascii(text.text)) text.text = unicode_form(text.text, options_);
-  }
-
-  /// Characters that have no form stand for themselves between parts that are normalized.
-  static std::string unicode_form(std::string_view text, int options) {
-    std::string out;
-    size_t covered = 0;
-    for (size_t at = 0; at < text.size();) {
-      const Char c = decode_at(text, at);
-      if (c.code >= 0x80 && unicode::has_no_form(c.code)) {
-        append_form(text.substr(covered, at - covered), options, out);
-        out += text.substr(at, c.size);
-        covered = at + c.size;
-      }
-      at += c.size;
-    }
-    append_form(text.substr(covered), options, out);
-    return out;
+    // Nothing below U+0300 is changed by NFC.
+    const auto own_form = [&](char c) {
+      return static_cast<unsigned char>(c) < (compose_ && !compatible_ ? 0xCC : 0x80);
+    };
+    if (!std::all_of(text.text.begin(), text.text.end(), own_form))
+      apply_changes(text, unicode_form(text.text, compose_, compatible_));
   }
 
  private:
-  static void append_form(std::string_view text, int options, std::string& out) {
-    if (text.empty()) return;
-    utf8proc_uint8_t* result = nullptr;
-    const utf8proc_ssize_t size =
-        utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                     static_cast<utf8proc_ssize_t>(text.size()), &result,
-                     static_cast<utf8proc_option_t>(options));
-    const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, std::free);
-    check<FormatError>(size >= 0, "tokenizer: a text of {} bytes cannot be normalized: {}",
-                       text.size(), utf8proc_errmsg(size));
-    out.append(reinterpret_cast<const char*>(result), static_cast<size_t>(size));
-  }
-  int options_;
+  bool compose_, compatible_;
 };
 
 class Lowercase final : public Normalizer {
@@ -86,9 +57,9 @@ class Lowercase final : public Normalizer {
       for (char& c : text.text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
       return;
     }
-    rewrite(text, [](char32_t code, std::string& out) {
-      unicode::append_utf8(out, unicode::to_lower(code));
-      if (code == 0x130) unicode::append_utf8(out, 0x307);  // the only one that becomes two
+    rewrite(text, [](char32_t code, const auto& put) {
+      put(unicode::to_lower(code));
+      if (code == 0x130) put(0x307);  // the only one that becomes two
     });
   }
 };
@@ -105,8 +76,10 @@ class Strip final : public Normalizer {
     while (left_ && begin < end && blank(begin)) begin += decode_at(s, begin).size;
     while (right_ && end > begin && blank(unicode::previous_start(s, end)))
       end = unicode::previous_start(s, end);
-    text.start_lost |= begin > 0;
-    s = s.substr(begin, end - begin);
+    if (begin == 0 && end == s.size()) return;
+    Rewriter out(text);
+    out.keep(begin, end);
+    out.finish();
   }
 
  private:
@@ -117,8 +90,8 @@ class StripAccents final : public Normalizer {
  public:
   void apply(NormalText& text) const override {
     if (is_ascii(text.text)) return;
-    rewrite(text, [](char32_t code, std::string& out) {
-      if (!unicode::is_combining_mark(code)) unicode::append_utf8(out, code);
+    rewrite(text, [](char32_t code, const auto& put) {
+      if (!unicode::is_combining_mark(code)) put(code);
     });
   }
 };
@@ -131,23 +104,18 @@ class Replace final : public Normalizer {
     thread_local std::vector<Regex::Found> found;
     pattern_.find_all(text.text, found);
     if (found.empty() || (found.size() == 1 && !found[0].match)) return;
-    if (found[0].match) {
-      // What replaces several characters stands where the last of them was.
-      const size_t first = found[0].end == 0 ? 0 : decode_at(text.text, 0).size;
-      text.start_lost |= found[0].end > (content_.empty() ? 0 : first);
-    }
-    std::string out;
-    out.reserve(text.text.size() + text.text.size() / 4);
+    Rewriter out(text);
     for (const Regex::Found& part : found) {
+      // What replaces several characters stands where the last of them was.
       if (part.match)
-        out += content_;
+        out.put(content_, part.end == 0 ? Rewriter::kFront : part.end - 1);
       else
-        out.append(text.text, part.begin, part.end - part.begin);
+        out.keep(part.begin, part.end);
       check<FormatError>(out.size() <= text.limit,
                          "tokenizer: normalization makes the text longer than {} bytes",
                          text.limit);
     }
-    text.text = std::move(out);
+    out.finish();
   }
 
  private:
@@ -159,7 +127,11 @@ class Prepend final : public Normalizer {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
   void apply(NormalText& text) const override {
-    if (!text.text.empty()) text.text.insert(0, prefix_);
+    if (text.text.empty()) return;
+    Rewriter out(text);
+    out.put(prefix_, 0);
+    out.keep(0, text.text.size());
+    out.finish();
   }
 
  private:
@@ -170,7 +142,7 @@ class Prepend final : public Normalizer {
 class Nmt final : public Normalizer {
  public:
   void apply(NormalText& text) const override {
-    rewrite(text, [](char32_t code, std::string& out) {
+    rewrite(text, [](char32_t code, const auto& put) {
       const bool control = (code >= 0x01 && code <= 0x08) || code == 0x0B ||
                            (code >= 0x0E && code <= 0x1F) || code == 0x7F || code == 0x8F ||
                            code == 0x9F;
@@ -178,7 +150,7 @@ class Nmt final : public Normalizer {
       const bool blank = code == 0x09 || code == 0x0A || code == 0x0C || code == 0x0D ||
                          code == 0x1680 || (code >= 0x200B && code <= 0x200F) || code == 0x2028 ||
                          code == 0x2029 || code == 0x2581 || code == 0xFEFF || code == 0xFFFD;
-      unicode::append_utf8(out, blank ? U' ' : code);
+      put(blank ? U' ' : code);
     });
   }
 };
@@ -190,24 +162,24 @@ class BertNormalizer final : public Normalizer {
       : clean_(clean), chinese_(chinese), accents_(accents), lowercase_(lowercase) {}
   void apply(NormalText& text) const override {
     if (clean_)
-      rewrite(text, [](char32_t code, std::string& out) {
+      rewrite(text, [](char32_t code, const auto& put) {
         if (unicode::class_of(code) & unicode::kSpace && code != 0x0B && code != 0x0C &&
             code != 0x85)
-          out += ' ';
+          put(U' ');
         else if (code != 0 && code != 0xFFFD && !unicode::is_bert_control(code))
-          unicode::append_utf8(out, code);
+          put(code);
       });
     if (chinese_ && !is_ascii(text.text))
-      rewrite(text, [](char32_t code, std::string& out) {
+      rewrite(text, [](char32_t code, const auto& put) {
         const bool chinese = is_chinese(code);
-        if (chinese) out += ' ';
-        unicode::append_utf8(out, code);
-        if (chinese) out += ' ';
+        if (chinese) put(U' ');
+        put(code);
+        if (chinese) put(U' ');
       });
     if (accents_ && !is_ascii(text.text)) {
-      text.text = UnicodeForm::unicode_form(text.text, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
-      rewrite(text, [](char32_t code, std::string& out) {
-        if (!unicode::is_bert_accent(code)) unicode::append_utf8(out, code);
+      UnicodeForm(false, false).apply(text);
+      rewrite(text, [](char32_t code, const auto& put) {
+        if (!unicode::is_bert_accent(code)) put(code);
       });
     }
     if (lowercase_) Lowercase().apply(text);
@@ -226,14 +198,20 @@ class BertNormalizer final : public Normalizer {
 /// Bytes in their visible form.
 class ByteLevelNormalizer final : public Normalizer {
  public:
-  void apply(NormalText& text) const override { text.text = symbols_of_bytes(text.text); }
+  void apply(NormalText& text) const override {
+    Rewriter out(text);
+    for (size_t at = 0; at < text.text.size(); ++at)
+      out.put(byte_symbol(static_cast<uint8_t>(text.text[at])), at);
+    out.finish();
+  }
 };
 
 class PrecompiledNormalizer final : public Normalizer {
  public:
   explicit PrecompiledNormalizer(CharsMap map) : map_(std::move(map)) {}
   void apply(NormalText& text) const override {
-    text.text = map_.normalize(text.text, text.start_lost);
+    thread_local std::vector<Change> changes;
+    if (map_.normalize(text.text, changes)) apply_changes(text, changes);
   }
 
  private:
@@ -265,12 +243,10 @@ std::unique_ptr<Normalizer> read_sequence(const Json& section, const Where& wher
 std::unique_ptr<Normalizer> read_normalizer(const Json& section, const Where& where) {
   const std::string kind = type_of(section, where);
   if (kind == "Sequence") return read_sequence(section, where);
-  if (kind == "NFC") return std::make_unique<UnicodeForm>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-  if (kind == "NFD") return std::make_unique<UnicodeForm>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
-  if (kind == "NFKC")
-    return std::make_unique<UnicodeForm>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
-  if (kind == "NFKD")
-    return std::make_unique<UnicodeForm>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
+  if (kind == "NFC") return std::make_unique<UnicodeForm>(true, false);
+  if (kind == "NFD") return std::make_unique<UnicodeForm>(false, false);
+  if (kind == "NFKC") return std::make_unique<UnicodeForm>(true, true);
+  if (kind == "NFKD") return std::make_unique<UnicodeForm>(false, true);
   if (kind == "Lowercase") return std::make_unique<Lowercase>();
   if (kind == "Strip")
     return std::make_unique<Strip>(bool_field(section, "strip_left", where),

@@ -12,6 +12,78 @@
 
 namespace ocellus::tokenizer {
 
+NormalText::NormalText(std::string_view original, bool traced)
+    : text(original),
+      start(original.empty() ? 0 : unicode::decode_at(original, 0).size),
+      traced(traced) {
+  if (traced) origins = own_origins(original);
+}
+
+std::vector<TextRange> own_origins(std::string_view text) {
+  std::vector<TextRange> out;
+  out.reserve(text.size());
+  for (size_t at = 0; at < text.size();) {
+    const size_t size = unicode::decode_at(text, at).size;
+    out.insert(out.end(), size, {at, at + size});
+    at += size;
+  }
+  return out;
+}
+
+void Rewriter::trace(size_t before, size_t source) {
+  at_start_ = at_start_ && (source == kFront || source < old_.start);
+  if (at_start_) start_ = text_.size();
+  if (old_.traced)
+    origins_.insert(origins_.end(), text_.size() - before,
+                    source == kFront ? TextRange{0, 0} : old_.origins[source]);
+}
+
+void Rewriter::put(char32_t code, size_t source) {
+  const size_t before = text_.size();
+  unicode::append_utf8(text_, code);
+  trace(before, source);
+}
+
+void Rewriter::put(std::string_view part, size_t source) {
+  if (part.empty()) return;
+  const size_t before = text_.size();
+  text_ += part;
+  trace(before, source);
+}
+
+void Rewriter::keep(size_t begin, size_t end) {
+  if (begin == end) return;
+  if (at_start_) start_ = text_.size() + std::min(end, std::max(old_.start, begin)) - begin;
+  at_start_ = at_start_ && end <= old_.start;
+  text_.append(old_.text, begin, end - begin);
+  if (old_.traced)
+    origins_.insert(origins_.end(), old_.origins.begin() + static_cast<ptrdiff_t>(begin),
+                    old_.origins.begin() + static_cast<ptrdiff_t>(end));
+}
+
+void Rewriter::finish() {
+  old_.text = std::move(text_);
+  old_.origins = std::move(origins_);
+  old_.start = start_;
+}
+
+void apply_changes(NormalText& text, const std::vector<Change>& changes) {
+  if (text.text.empty()) return;
+  Rewriter out(text);
+  const std::string_view old = text.text;
+  size_t at = 0;
+  const auto next = [&] { at += at < old.size() ? unicode::decode_at(old, at).size : 0; };
+  for (const Change& c : changes) {
+    if (c.change > 0) {
+      out.put(c.code, at > 0 ? at - 1 : Rewriter::kFront);
+      continue;
+    }
+    out.put(c.code, std::min(at, old.size() - 1));
+    for (int i = c.change; i <= 0; ++i) next();
+  }
+  out.finish();
+}
+
 void Vocabulary::add(std::string_view token, int32_t id) {
   entries_.push_back({arena_.size(), static_cast<uint32_t>(token.size()), id});
   arena_ += token;

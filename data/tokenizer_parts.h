@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "data/tokenizer.h"
+
 namespace ocellus::tokenizer {
 
 /// Where in a file something stands, for messages: "PATH: model.merges[3]".
@@ -25,10 +27,48 @@ struct Where {
 
 /// Text under normalization.
 struct NormalText {
+  explicit NormalText(std::string_view original, bool traced = false);
+
   std::string text;
-  bool start_lost = false;  // the first character of the original text is no longer in it
-  size_t limit = 1 << 24;   // bytes it may grow to: steps that double a text are no normalization
+  size_t start;            // so many bytes at the front come from the first character
+  size_t limit = 1 << 24;  // bytes it may grow to: steps that double a text are no normalization
+  bool traced;             // whether origins are kept
+  std::vector<TextRange> origins;  // of each byte: the characters of the original it comes from
 };
+
+/// The origins of a text that nothing has changed: each byte comes from its whole character.
+std::vector<TextRange> own_origins(std::string_view text);
+
+/// Writes the text that follows another: each part says which byte of the old text it stands for.
+class Rewriter {
+ public:
+  explicit Rewriter(NormalText& text) : old_(text) { text_.reserve(text.text.size()); }
+  /// `source` = kFront: inserted before everything.
+  static constexpr size_t kFront = SIZE_MAX;
+  void put(char32_t code, size_t source);
+  void put(std::string_view part, size_t source);
+  /// Bytes [begin, end) of the old text as they are.
+  void keep(size_t begin, size_t end);
+  size_t size() const { return text_.size(); }
+  /// Puts the new text in place of the old one.
+  void finish();
+
+ private:
+  void trace(size_t before, size_t source);
+  NormalText& old_;
+  std::string text_;
+  std::vector<TextRange> origins_;
+  size_t start_ = 0;
+  bool at_start_ = true;
+};
+
+/// A character and what it does to the old text: 0 stands for the next character of it, 1 is
+/// inserted, -k stands for the next one and swallows k more.
+struct Change {
+  char32_t code;
+  int change;
+};
+void apply_changes(NormalText& text, const std::vector<Change>& changes);
 
 class Normalizer {
  public:
@@ -39,7 +79,6 @@ class Normalizer {
 /// A stretch of text between two cuts.
 struct Span {
   size_t begin, end;
-  bool at_start;  // begins with the first character of the original text
 };
 
 /// One text cut into pieces. Pre-tokenizers that only cut change `spans`; those that also change
@@ -49,6 +88,9 @@ struct Pieces {
   std::vector<Span> spans;
   std::string owned;
   std::vector<Span> scratch;
+  size_t start = 0;  // so many bytes at the front come from the first character of the original
+  bool traced = false;
+  std::vector<TextRange> origins;  // if traced: of each byte of `text`, in the original
 
   Pieces() = default;
   Pieces(const Pieces&) = delete;
@@ -69,6 +111,11 @@ class Model {
   virtual ~Model() = default;
   /// Appends the ids of all pieces. Must be safe to call from many threads at once.
   virtual void encode(const Pieces& pieces, std::vector<int32_t>& ids) const = 0;
+  /// Appends the ids of one piece (not empty) and the bytes of it that each stands for.
+  virtual void encode_piece(std::string_view piece, std::vector<int32_t>& ids,
+                            std::vector<TextRange>& places) const = 0;
+  /// Whether the token's own text is that which it stands for, not that of the vocabulary.
+  virtual bool is_text(int32_t) const { return false; }
   virtual std::optional<int32_t> find(std::string_view token) const = 0;
   virtual std::optional<std::string_view> token(int32_t id) const = 0;
   /// Number of tokens, and the largest id + 1.
@@ -76,11 +123,20 @@ class Model {
   virtual int32_t id_limit() const = 0;
 };
 
+/// Where a token lies: characters of the text, and how many blanks its own text begins and ends
+/// with.
+struct TokenPlace {
+  TextRange range{0, 0};
+  size_t blanks_before = 0, blanks_after = 0;
+};
+
 /// Adds special tokens around the ids of one text, or with `add_special` = false only places them.
+/// `places`, unless null, is kept beside the ids.
 class PostProcessor {
  public:
   virtual ~PostProcessor() = default;
-  virtual void apply(std::vector<int32_t>& ids, bool add_special) const = 0;
+  virtual void apply(std::vector<int32_t>& ids, std::vector<TokenPlace>* places,
+                     bool add_special) const = 0;
 };
 
 /// Turns token strings into text, step by step; what is left is joined without a separator.

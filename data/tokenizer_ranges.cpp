@@ -11,35 +11,69 @@ namespace {
 
 using tokenizer::AddedTokens;
 using tokenizer::Pieces;
+using tokenizer::TokenPlace;
 
-/// The bytes that a token of byte-level BPE, or of a SentencePiece-like model, stands for.
-std::string surface(std::string_view token, bool byte_level) {
-  if (byte_level) return tokenizer::bytes_of_symbols(token).value_or(std::string(token));
-  if (token.size() == 6 && token.starts_with("<0x") && token.ends_with('>'))
-    return std::string(1,
-                       static_cast<char>(std::stoi(std::string(token.substr(3, 2)), nullptr, 16)));
-  std::string text(token);
-  for (size_t at = 0; (at = text.find("\xE2\x96\x81", at)) != std::string::npos; ++at)
-    text.replace(at, 3, " ");
-  return text;
+/// Blanks at the front (`front`) or the end of a token, byte-level BPE's sign for one included.
+size_t count_blanks(std::string_view token, bool front) {
+  size_t n = 0;
+  for (; !token.empty(); ++n) {
+    const size_t at = front ? 0 : unicode::previous_start(token, token.size());
+    const unicode::Char c = unicode::decode_at(token, at);
+    if (!(unicode::class_of(c.code) & unicode::kSpace) && c.code != 0x120) break;
+    token = front ? token.substr(c.size) : token.substr(0, at);
+  }
+  return n;
 }
 
-/// Where the tokens of `text` end if their bytes put together are the text (behind one blank that
-/// the tokenizer may have put in front); empty if they are not.
-std::vector<size_t> ends_by_bytes(const tokenizer::Model& model, std::string_view text,
-                                  std::span<const int32_t> ids, bool byte_level) {
-  std::string joined;
-  std::vector<size_t> ends;
-  for (const int32_t id : ids) {
-    const auto token = model.token(id);
-    if (!token) return {};
-    joined += surface(*token, byte_level);
-    ends.push_back(joined.size());
+struct Traced {
+  std::vector<int32_t> ids;
+  std::vector<TokenPlace> places;  // ranges in bytes
+  void add(int32_t id, const TextRange& range, std::string_view token) {
+    ids.push_back(id);
+    places.push_back({range, count_blanks(token, true), count_blanks(token, false)});
   }
-  const size_t added = joined.size() == text.size() + 1 && joined.starts_with(' ') ? 1 : 0;
-  if (std::string_view(joined).substr(added) != text) return {};
-  for (size_t& end : ends) end -= added;
-  return ends;
+};
+
+/// The tokens of the model for pieces whose origins count from `base`.
+void add_pieces(const tokenizer::Model& model, const Pieces& pieces, size_t base, Traced& out) {
+  thread_local std::vector<int32_t> ids;
+  thread_local std::vector<TextRange> places;
+  for (const tokenizer::Span& span : pieces.spans) {
+    if (span.begin == span.end) continue;
+    ids.clear();
+    places.clear();
+    const std::string_view piece = pieces.piece(span);
+    model.encode_piece(piece, ids, places);
+    for (size_t k = 0; k < ids.size(); ++k) {
+      // A token without bytes of its own lies at those of its place's end.
+      const size_t end = span.begin + std::max<size_t>(places[k].end, 1);
+      const size_t begin = std::min(span.begin + places[k].begin, end - 1);
+      out.add(ids[k], {base + pieces.origins[begin].begin, base + pieces.origins[end - 1].end},
+              model.is_text(ids[k]) ? piece.substr(places[k].begin, places[k].end - places[k].begin)
+                                    : model.token(ids[k]).value_or(""));
+    }
+  }
+}
+
+Traced encode_traced(const Tokenizer::Impl& impl, std::string_view text,
+                     std::span<const TextRange> literal) {
+  Traced out;
+  std::vector<AddedTokens::Part> parts;
+  impl.added.split(text, false, true, parts, literal);
+  for (const AddedTokens::Part& part : parts) {
+    const std::string_view plain = text.substr(part.begin, part.end - part.begin);
+    if (part.id >= 0) {
+      out.add(part.id, {part.begin, part.end}, plain);
+      continue;
+    }
+    tokenizer::cut_part(
+        impl, plain, true, part.begin == 0, true, literal, part.begin,
+        [&](int32_t id, std::string_view token, const TextRange& range) {
+          out.add(id, {part.begin + range.begin, part.begin + range.end}, token);
+        },
+        [&](const Pieces& pieces) { add_pieces(*impl.model, pieces, part.begin, out); });
+  }
+  return out;
 }
 
 }  // namespace
@@ -48,44 +82,25 @@ std::vector<int32_t> Tokenizer::encode_with_ranges(std::string_view text,
                                                    std::span<const TextRange> literal,
                                                    std::vector<TextRange>& ranges) const {
   check<FormatError>(unicode::is_valid_utf8(text), "encode: the text is not UTF-8");
-  std::vector<int32_t> ids;
+  Traced traced = encode_traced(*impl_, text, literal);
   ranges.clear();
-  std::vector<AddedTokens::Part> parts;
-  impl_->added.split(text, false, true, parts, literal);
-  for (const AddedTokens::Part& part : parts) {
-    if (part.id >= 0) {
-      ids.push_back(part.id);
-      ranges.push_back({part.begin, part.end});
-      continue;
-    }
-    const std::string_view plain = text.substr(part.begin, part.end - part.begin);
-    auto encode_start = [&](size_t size) {
-      std::vector<int32_t> made;
-      tokenizer::encode_part(*impl_, plain.substr(0, size), part.begin == 0, true, literal,
-                             part.begin, made);
-      return made;
-    };
-    const std::vector<int32_t> made = encode_start(plain.size());
-    std::vector<size_t> ends = ends_by_bytes(*impl_->model, plain, made, true);
-    if (ends.empty()) ends = ends_by_bytes(*impl_->model, plain, made, false);
-    if (ends.empty() && !made.empty()) {
-      // Token k ends at the first character after which the ids so far agree up to it.
-      for (size_t at = 0; ends.size() < made.size();) {
-        if (at < plain.size()) at += unicode::decode_at(plain, at).size;
-        const std::vector<int32_t> start = encode_start(at);
-        const size_t agree = static_cast<size_t>(
-            std::mismatch(made.begin(), made.end(), start.begin(), start.end()).first -
-            made.begin());
-        while (ends.size() < agree) ends.push_back(at);
-        if (at == plain.size()) ends.resize(made.size(), at);
-      }
-    }
-    for (size_t k = 0; k < made.size(); ++k) {
-      ids.push_back(made[k]);
-      ranges.push_back({part.begin + (k ? ends[k - 1] : 0), part.begin + ends[k]});
-    }
-  }
-  return ids;
+  for (const TokenPlace& place : traced.places) ranges.push_back(place.range);
+  return std::move(traced.ids);
+}
+
+std::vector<int32_t> Tokenizer::encode_with_offsets(std::string_view text, bool add_special,
+                                                    std::vector<TextRange>& offsets) const {
+  check<FormatError>(unicode::is_valid_utf8(text), "encode: the text is not UTF-8");
+  Traced traced = encode_traced(*impl_, text, {});
+  std::vector<size_t> before(text.size() + 1, 0);  // characters that begin before a byte
+  for (size_t at = 0; at < text.size(); ++at)
+    before[at + 1] = before[at] + ((text[at] & 0xC0) != 0x80);
+  for (TokenPlace& place : traced.places)
+    place.range = {before[place.range.begin], before[place.range.end]};
+  if (impl_->post_processor) impl_->post_processor->apply(traced.ids, &traced.places, add_special);
+  offsets.clear();
+  for (const TokenPlace& place : traced.places) offsets.push_back(place.range);
+  return std::move(traced.ids);
 }
 
 }  // namespace ocellus

@@ -70,6 +70,7 @@ Regex::Regex(Regex&&) noexcept = default;
 void Regex::find_all(std::string_view text, std::vector<Found>& out) const {
   thread_local Workspace work;
   out.clear();
+  if (text.empty()) return;
   size_t covered = 0, from = 0, last_end = SIZE_MAX;
   while (from <= text.size()) {
     const int count = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()),

@@ -24,7 +24,8 @@ class Regex {
   Regex& operator=(const Regex&) = delete;
 
   /// Cuts `text` (valid UTF-8) into matches and what lies between, without gaps. No match is empty
-  /// where the one before ended. Throws FormatError if the pattern needs too many steps.
+  /// where the one before ended; an empty text has none. Throws FormatError if the pattern needs
+  /// too many steps.
   struct Found {
     size_t begin, end;
     bool match;

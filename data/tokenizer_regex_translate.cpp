@@ -224,7 +224,6 @@ class Translator {
       case 'Z':
       case 'G':
       case 'R':
-      case 'X':
       case 'K':
         at_ += 2;
         return std::string("\\") + c;
@@ -234,6 +233,7 @@ class Translator {
       case 'N':
         at_ += 2;
         return "[^\\n]";
+      case 'X':  // PCRE2 10.42 takes neighbouring emoji for one cluster
       case 'k':
       case 'g':
         refuse(fmt::format("\\{}", c));

@@ -206,7 +206,7 @@ Tokenizer Tokenizer::from_tiktoken(std::string_view text, const std::string& who
     token.normalized = false;
     impl->added.add(std::move(token), *impl->model, nullptr);
   }
-  impl->added.finish();
+  impl->added.finish({who, ""});
   impl->make_json = [ranks, options] {
     return json_of(*ranks, options.pattern, options.special_tokens);
   };

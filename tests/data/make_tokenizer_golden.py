@@ -6,7 +6,8 @@ the tests need neither.
     make_tokenizer_golden.py [--texts N] [--seed S] [--out FILE]
 
 A vocabulary of the 256 byte tokens is written as "<0x00> to <0xFF>". A line: {"name", "file": the tokenizer.json, "cases": [[text, ids, ids without special tokens, decoded,
-decoded without special tokens], ...]}. A null stands for what `tokenizers` itself fails at.
+decoded without special tokens, offsets begin, end, begin, …], ...]}; no offsets where byte tokens and affixes come
+together, which `tokenizers` counts wrongly. A null stands for what `tokenizers` itself fails at.
 """
 import argparse
 import base64
@@ -291,6 +292,22 @@ def files():
                 yield f"added {lstrip} {rstrip} {single}", whole(
                     bpe(vocab, merges, unk_token="<unk>", byte_fallback=True), added_tokens=tokens,
                     normalizer={"type": "Lowercase"}, decoder={"type": "Fuse"})
+    for name, steps in {
+            "NFC": [{"type": "NFC"}], "NFKD": [{"type": "NFKD"}], "Lowercase": [{"type": "Lowercase"}],
+            "Prepend Replace Strip": [{"type": "Prepend", "prepend": "ab"}, {"type": "Strip", "strip_left": True, "strip_right": True},
+                                      {"type": "Replace", "pattern": {"Regex": "[abc]{2,}|\\s+"}, "content": "##"}],
+            "Bert": [{"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+                      "lowercase": True}],
+            "Nmt NFKC": [{"type": "Nmt"}, {"type": "NFKC"}],
+            "Precompiled": [{"type": "Precompiled", "precompiled_charsmap": charsmap(
+                {"ﬁ": "fi", "½": "1/2", "\n": " ", "é": "e", "中": "zhong", "e\u0301": "E", "—": "", "\u0301": ""})}]}.items():
+        yield f"offsets {name}", whole(
+            bpe(BYTES, [], byte_fallback=True), normalizer=seq(*steps, key="normalizers"), added_tokens=[added("<s>", 256)],
+            pre_tokenizer={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True})
+    for name, post in {"ByteLevel": dict(BYTE_LEVEL, add_prefix_space=True), "Roberta": roberta}.items():
+        yield f"offsets trimmed {name}", whole(
+            byte_bpe(words), pre_tokenizer=dict(BYTE_LEVEL, add_prefix_space=True), decoder=BYTE_LEVEL, post_processor=post,
+            added_tokens=[added("<s>", 999, lstrip=True), added("[MASK]", 1000, rstrip=True)])
     yield "added ids of the file do not count", whole(
         bpe(vocab, merges, unk_token="<unk>"), added_tokens=[added("<tok>", 40), added("[A]", 30), added("x", 99)])
 
@@ -324,6 +341,9 @@ def main():
                     case[3] = attempt(lambda: t.decode(ids, skip_special_tokens=False))
                     short = attempt(lambda: t.decode(ids))
                     case[4] = 0 if short == case[3] else short
+                affixed = file["model"].get("end_of_word_suffix") or file["model"].get("continuing_subword_prefix")
+                if ids is not None and not (affixed and file["model"].get("byte_fallback")):
+                    case.append([x for o in t.encode(s).offsets for x in o])
                 cases.append(case)
             if is_probe:
                 file["model"]["vocab"] = "<0x00> to <0xFF>"

@@ -40,6 +40,14 @@ void check_case(const Tokenizer& t, const Json& c, int& failures) {
   if (ids != c[1]) return differs("ids", ids.dump(), c[1].dump());
   const Json& want = c[2].is_number() ? c[1] : c[2];
   if (plain != want) differs("plain ids", plain.dump(), want.dump());
+  if (c.size() > 5) {
+    std::vector<TextRange> offsets;
+    const Json traced = t.encode_with_offsets(text, true, offsets);
+    Json flat = Json::array();
+    for (const TextRange& o : offsets) flat.insert(flat.end(), {o.begin, o.end});
+    if (traced != ids) differs("ids with offsets", traced.dump(), ids.dump());
+    if (flat != c[5]) differs("offsets", flat.dump(), c[5].dump());
+  }
   if (c[3].is_null()) return;
   const auto list = c[1].get<std::vector<int32_t>>();
   const auto decoded = c[3].get<std::string>();
@@ -52,7 +60,8 @@ void check_case(const Tokenizer& t, const Json& c, int& failures) {
 }  // namespace
 
 TEST_CASE(
-    "tokenizer: every kind of tokenizer.json gives the ids and texts of Hugging Face tokenizers") {
+    "tokenizer: every kind of tokenizer.json gives the ids, offsets and texts of Hugging Face "
+    "tokenizers") {
   Json bytes = Json::object();
   for (int b = 0; b < 256; ++b) bytes[fmt::format("<0x{:02X}>", b)] = b;
   const std::string text = test::slurp(golden_path());
@@ -69,5 +78,5 @@ TEST_CASE(
     CHECK(failures == 0);
     ++files;
   }
-  CHECK(files >= 90);
+  CHECK(files >= 105);
 }

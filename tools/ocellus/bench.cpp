@@ -19,6 +19,7 @@
 #include "tools/ocellus/bench_data.h"
 #include "tools/ocellus/bench_device.h"
 #include "tools/ocellus/bench_models.h"
+#include "tools/ocellus/bench_tokenizer.h"
 #include "tools/ocellus/command.h"
 #include "tools/ocellus/machine.h"
 
@@ -251,6 +252,13 @@ const RegisterCommand kBench({"bench", "timings as medians", "ocellus bench step
                                 options.subcommand("decode", "not built yet", []() -> int {
                                   fail<UsageError>("bench decode: not built yet");
                                 });
+                                auto k = std::make_shared<BenchTokenizer>();
+                                Options words = options.subcommand("tokenizer", "texts to ids",
+                                                                   [k] { return run_bench_tokenizer(*k); });
+                                words.option("--tokenizer", k->tokenizer, "folder, tokenizer.json or tiktoken file", true);
+                                words.option("--texts", k->texts, "JSONL of {\"text\"}", true);
+                                words.option("--repeat", k->repeat, "rounds over all texts");
+                                words.json(k->json);
                                 return [] { return 2; };
                               }});
 

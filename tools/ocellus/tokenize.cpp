@@ -14,8 +14,31 @@ namespace {
 
 struct TokenizeArguments {
   std::string tokenizer;
-  bool no_special = false;
+  bool no_special = false, details = false;
 };
+
+/// What a text becomes; a text that has no ids (no unknown token) is told as {"error": …}.
+nlohmann::json details_of(const Tokenizer& tokenizer, const std::string& text, bool add_special) {
+  try {
+    std::vector<TextRange> offsets;
+    const std::vector<int32_t> ids = tokenizer.encode_with_offsets(text, add_special, offsets);
+    check<FormatError>(ids == tokenizer.encode(text, add_special),
+                       "tokenize: with offsets the ids are others");
+    nlohmann::json places = nlohmann::json::array();
+    for (const TextRange& o : offsets) places.push_back({o.begin, o.end});
+    StreamDecoder stream(tokenizer, false);
+    nlohmann::json pieces = nlohmann::json::array();
+    for (const int32_t id : ids) pieces.push_back(stream.push(id));
+    pieces.push_back(stream.finish());
+    return {{"ids", ids},
+            {"offsets", places},
+            {"decoded", tokenizer.decode(ids)},
+            {"decoded_with_special", tokenizer.decode(ids, false)},
+            {"streamed", pieces}};
+  } catch (const FormatError& error) {
+    return {{"error", error.what()}};
+  }
+}
 
 int run_tokenize(const TokenizeArguments& a) {
   const Tokenizer tokenizer = Tokenizer::load(a.tokenizer);
@@ -26,7 +49,12 @@ int run_tokenize(const TokenizeArguments& a) {
     const nlohmann::json record = parse_json(line, who);
     check<FormatError>(record.is_object() && record.contains("text") && record["text"].is_string(),
                        "{}: needs an object with a string \"text\"", who);
-    const auto ids = tokenizer.encode(record["text"].get<std::string>(), !a.no_special);
+    const auto text = record["text"].get<std::string>();
+    if (a.details) {
+      fmt::print("{}\n", details_of(tokenizer, text, !a.no_special).dump());
+      continue;
+    }
+    const auto ids = tokenizer.encode(text, !a.no_special);
     fmt::print("{}\n", nlohmann::json({{"ids", ids}, {"decoded", tokenizer.decode(ids)}}).dump());
   }
   return 0;
@@ -78,6 +106,8 @@ const RegisterCommand kTokenize({"tokenize", "JSONL {\"text\"} on stdin to {\"id
                                    auto a = std::make_shared<TokenizeArguments>();
                                    options.option("--tokenizer", a->tokenizer, "folder or tokenizer.json", true);
                                    options.flag("--no-special", a->no_special, "add no special tokens");
+                                   options.flag("--details", a->details,
+                                                "also offsets in characters, the text with special tokens, pieces as they stream");
                                    return [a] { return run_tokenize(*a); };
                                  }});
 const RegisterCommand kTokenizer({"tokenizer", "train a tokenizer",
