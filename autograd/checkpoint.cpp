@@ -20,7 +20,7 @@ class GeneratorScope {
   Generator before_;
 };
 
-Sample sample(Rng& r, const Shape& shape, float p) {
+Sample checkpoint_sample(Rng& r, const Shape& shape, float p) {
   // The generator starts anew in each run, so that every evaluation draws the same masks.
   auto fn = [p](const Variables& in) {
     const Variable h = gelu_tanh(mul(in[0], in[1]));
@@ -43,17 +43,17 @@ static const OpDef kCheckpoint{.name = "checkpoint",
                                .precision = Precision::kFollow,
                                .samples = {{"two outputs",
                                             [](Rng& r) {
-                                              return sample(r, {3, 4}, 0);
+                                              return checkpoint_sample(r, {3, 4}, 0);
                                             }},
                                            {"dropout inside",
                                             [](Rng& r) {
-                                              return sample(r, {4, 8}, 0.25f);
+                                              return checkpoint_sample(r, {4, 8}, 0.25f);
                                             }},
                                            {"large",
                                             [](Rng& r) {
-                                              return sample(r, {131, 139}, 0);
+                                              return checkpoint_sample(r, {131, 139}, 0);
                                             }},
-                                           {"odd", [](Rng& r) { return sample(r, {7}, 0); }}}};
+                                           {"odd", [](Rng& r) { return checkpoint_sample(r, {7}, 0); }}}};
 
 Variables checkpoint(const std::function<Variables(const Variables&)>& fn,
                      const Variables& inputs) {

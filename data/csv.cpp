@@ -7,7 +7,7 @@
 namespace ocellus {
 namespace {
 
-struct Reader {
+struct CsvReader {
   std::string_view text;
   const std::string& who;
   size_t at = 0;
@@ -44,7 +44,7 @@ struct Reader {
 std::vector<CsvRow> parse_csv(std::string_view text, const std::string& who) {
   if (text.rfind("\xef\xbb\xbf", 0) == 0) text.remove_prefix(3);
   std::vector<CsvRow> rows;
-  Reader reader{text, who};
+  CsvReader reader{text, who};
   while (reader.at < text.size()) {
     CsvRow row{{}, reader.line};
     row.cells.push_back(reader.cell());

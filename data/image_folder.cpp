@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_picture(const fs::path& path) {
+bool is_picture_file(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
@@ -121,7 +121,7 @@ class ImageFolder : public Source {
   void read_classes() {
     std::vector<fs::path> pictures;
     for (const auto& entry : fs::recursive_directory_iterator(folder_))
-      if (entry.is_regular_file() && is_picture(entry.path()))
+      if (entry.is_regular_file() && is_picture_file(entry.path()))
         pictures.push_back(fs::relative(entry.path(), folder_));
     std::sort(pictures.begin(), pictures.end());
     for (const fs::path& picture : pictures) {

@@ -8,6 +8,7 @@
 
 #include <csetjmp>
 
+#include "data/byte_math.h"
 #include "data/image.h"
 #include "engine/check.h"
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr int kMaxScans = 500;  // a progressive file may claim thousands of passes over every pixel
 
-struct Reader {
+struct JpegReader {
   jpeg_error_mgr errors;  // first: libjpeg hands back a pointer to it
   jpeg_progress_mgr progress;
   jpeg_decompress_struct jpeg;
@@ -24,34 +25,34 @@ struct Reader {
   int warnings = 0;
   char message[JMSG_LENGTH_MAX] = "", first_warning[JMSG_LENGTH_MAX] = "";
   bool created = false;
-  ~Reader() {
+  ~JpegReader() {
     if (created) jpeg_destroy_decompress(&jpeg);
   }
 };
 
-Reader* reader_of(j_common_ptr common) { return static_cast<Reader*>(common->client_data); }
+JpegReader* reader_of(j_common_ptr common) { return static_cast<JpegReader*>(common->client_data); }
 
 [[noreturn]] void error_exit(j_common_ptr common) {
-  Reader* reader = reader_of(common);
+  JpegReader* reader = reader_of(common);
   common->err->format_message(common, reader->message);
   std::longjmp(reader->on_error, 1);
 }
 
 void emit_message(j_common_ptr common, int level) {
   if (level >= 0) return;  // only level −1 is damage; the rest is tracing
-  Reader* reader = reader_of(common);
+  JpegReader* reader = reader_of(common);
   if (reader->warnings++ == 0) common->err->format_message(common, reader->first_warning);
 }
 
 void watch_scans(j_common_ptr common) {
   auto* jpeg = reinterpret_cast<j_decompress_ptr>(common);
   if (jpeg->input_scan_number <= kMaxScans) return;
-  Reader* reader = reader_of(common);
+  JpegReader* reader = reader_of(common);
   std::snprintf(reader->message, sizeof reader->message, "more than %d scans", kMaxScans);
   std::longjmp(reader->on_error, 1);
 }
 
-bool read_header(Reader* r, const unsigned char* bytes, unsigned long size) {
+bool read_jpeg_header(JpegReader* r, const unsigned char* bytes, unsigned long size) {
   if (setjmp(r->on_error)) return false;
   jpeg_create_decompress(&r->jpeg);
   r->created = true;
@@ -62,7 +63,7 @@ bool read_header(Reader* r, const unsigned char* bytes, unsigned long size) {
   return true;
 }
 
-bool start(Reader* r) {
+bool start(JpegReader* r) {
   if (setjmp(r->on_error)) return false;
   r->progress.progress_monitor = watch_scans;
   r->jpeg.progress = &r->progress;
@@ -75,7 +76,7 @@ bool start(Reader* r) {
   return true;
 }
 
-bool read_rows(Reader* r, unsigned char* out, size_t row_bytes) {
+bool read_jpeg_rows(JpegReader* r, unsigned char* out, size_t row_bytes) {
   if (setjmp(r->on_error)) return false;
   while (r->jpeg.output_scanline < r->jpeg.output_height) {
     JSAMPROW row = out + row_bytes * r->jpeg.output_scanline;
@@ -91,12 +92,6 @@ int orientation_of(const jpeg_decompress_struct& jpeg) {
         std::memcmp(m->data, "Exif\0\0", 6) == 0)
       return exif_orientation({reinterpret_cast<const char*>(m->data) + 6, m->data_length - 6});
   return 1;
-}
-
-// a·b/255 rounded, in the integer form that image libraries share.
-int multiply_255(int a, int b) {
-  const int product = a * b + 128;
-  return ((product >> 8) + product) >> 8;
 }
 
 // Stored values are inverted (0 = full ink), so each is one minus its ink already: R =
@@ -116,7 +111,7 @@ Image cmyk_to_rgb(const Image& stored) {
 
 Image decode_jpeg(std::string_view bytes, const std::string& name, const DecodeOptions& options,
                   DecodeInfo* info) {
-  Reader reader{};
+  JpegReader reader{};
   reader.jpeg.err = jpeg_std_error(&reader.errors);
   reader.jpeg.client_data = &reader;
   reader.errors.error_exit = error_exit;
@@ -126,7 +121,7 @@ Image decode_jpeg(std::string_view bytes, const std::string& name, const DecodeO
                        static_cast<const char*>(reader.message));
   };
 
-  need(read_header(&reader, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
+  need(read_jpeg_header(&reader, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
   const int components = reader.jpeg.num_components;
   check_image_size(name, reader.jpeg.image_width, reader.jpeg.image_height, options.max_pixels);
   check<FormatError>(components == 1 || components == 3 || components == 4,
@@ -144,7 +139,7 @@ Image decode_jpeg(std::string_view bytes, const std::string& name, const DecodeO
               {}};
   const size_t row_bytes = size_t{reader.jpeg.output_width} * static_cast<size_t>(components);
   image.pixels.resize(row_bytes * reader.jpeg.output_height);
-  need(read_rows(&reader, image.pixels.data(), row_bytes));
+  need(read_jpeg_rows(&reader, image.pixels.data(), row_bytes));
 
   info->mode = components == 1 ? "L" : components == 3 ? "RGB" : "CMYK";
   info->warnings = reader.warnings;

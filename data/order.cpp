@@ -10,7 +10,7 @@
 namespace ocellus {
 namespace {
 
-constexpr uint64_t kBlock = 65536;
+constexpr uint64_t kMixtureBlock = 65536;
 constexpr int kRounds = 8;
 
 // Mixes all bits of x: the finalizer of splitmix64 (Steele, Lea, Flood 2014).
@@ -60,8 +60,8 @@ Mixture::Mixture(uint64_t seed, std::vector<uint64_t> sizes, const std::vector<d
                  const std::vector<std::string>& names)
     : seed_(seed), sizes_(std::move(sizes)) {
   check<UsageError>(
-      !sizes_.empty() && sizes_.size() == weights.size() && sizes_.size() <= kBlock,
-      "mixture: needs a weight for each of 1 … {} sources, got {} sources and {} weights", kBlock,
+      !sizes_.empty() && sizes_.size() == weights.size() && sizes_.size() <= kMixtureBlock,
+      "mixture: needs a weight for each of 1 … {} sources, got {} sources and {} weights", kMixtureBlock,
       sizes_.size(), weights.size());
   double sum = 0;
   for (size_t i = 0; i < weights.size(); ++i) {
@@ -80,16 +80,16 @@ Mixture::Mixture(uint64_t seed, std::vector<uint64_t> sizes, const std::vector<d
   std::vector<uint64_t> counts(weights.size());
   std::vector<double> lost(weights.size());
   for (size_t i = 0; i < weights.size(); ++i) {
-    const double exact = weights[i] / sum * static_cast<double>(kBlock);
+    const double exact = weights[i] / sum * static_cast<double>(kMixtureBlock);
     counts[i] = weights[i] > 0 ? std::max<uint64_t>(1, static_cast<uint64_t>(exact)) : 0;
     lost[i] = weights[i] > 0 ? exact - static_cast<double>(counts[i]) : -1;
   }
   const auto total = [&] { return std::accumulate(counts.begin(), counts.end(), uint64_t{0}); };
-  for (uint64_t n = total(); n < kBlock; ++n) {
+  for (uint64_t n = total(); n < kMixtureBlock; ++n) {
     const size_t i = static_cast<size_t>(std::max_element(lost.begin(), lost.end()) - lost.begin());
     ++counts[i], --lost[i];
   }
-  for (uint64_t n = total(); n > kBlock; --n) --*std::max_element(counts.begin(), counts.end());
+  for (uint64_t n = total(); n > kMixtureBlock; --n) --*std::max_element(counts.begin(), counts.end());
   begins_.push_back(0);
   for (uint64_t count : counts) begins_.push_back(begins_.back() + count);
 }
@@ -101,8 +101,8 @@ Place Mixture::at(uint64_t position) const {
     // A place in the block is a number below 65,536; each source owns a range of them, and the
     // place within the range counts the source's samples of this block. So no state is needed to
     // know the ordinal.
-    const uint64_t block = position / kBlock;
-    const uint64_t place = permuted(key_of(seed_, 1, 0), block, position % kBlock, kBlock);
+    const uint64_t block = position / kMixtureBlock;
+    const uint64_t place = permuted(key_of(seed_, 1, 0), block, position % kMixtureBlock, kMixtureBlock);
     source = static_cast<uint32_t>(std::upper_bound(begins_.begin(), begins_.end(), place) -
                                    begins_.begin() - 1);
     ordinal = block * per_block(source) + (place - begins_[source]);

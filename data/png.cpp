@@ -12,18 +12,18 @@
 namespace ocellus {
 namespace {
 
-struct Reader {
+struct PngReader {
   const unsigned char* bytes;
   size_t size, at = 0;
   bool ended = false;  // libpng asked for more than there is
   char message[160] = "";
   png_structp png = nullptr;
   png_infop info = nullptr;
-  ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
+  ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
 };
 
 void read_bytes(png_structp png, png_bytep out, size_t count) {
-  auto* reader = static_cast<Reader*>(png_get_io_ptr(png));
+  auto* reader = static_cast<PngReader*>(png_get_io_ptr(png));
   if (count > reader->size - reader->at) {
     reader->ended = true;
     png_error(png, "file ends too early");
@@ -33,13 +33,13 @@ void read_bytes(png_structp png, png_bytep out, size_t count) {
 }
 
 [[noreturn]] void on_error(png_structp png, png_const_charp text) {
-  auto* reader = static_cast<Reader*>(png_get_error_ptr(png));
+  auto* reader = static_cast<PngReader*>(png_get_error_ptr(png));
   std::snprintf(reader->message, sizeof reader->message, "%s", text);
   png_longjmp(png, 1);
 }
 void on_warning(png_structp, png_const_charp) {}
 
-struct Header {
+struct PngHeader {
   uint32_t width, height;
   int depth, colour, interlace;
 };
@@ -49,7 +49,7 @@ constexpr unsigned char kIgnored[] =
     "iCCP\0tEXt\0zTXt\0iTXt\0sPLT\0hIST\0pCAL\0sCAL\0"
     "pHYs\0oFFs\0tIME\0cHRM\0gAMA\0sRGB\0sBIT\0bKGD";
 
-bool read_header(Reader* r, Header* header) {
+bool read_png_header(PngReader* r, PngHeader* header) {
   if (setjmp(png_jmpbuf(r->png))) return false;
   png_set_read_fn(r->png, r, read_bytes);
   // libpng's limit on each side is lifted: ours is on width · height.
@@ -60,7 +60,7 @@ bool read_header(Reader* r, Header* header) {
                       &header->colour, &header->interlace, nullptr, nullptr) != 0;
 }
 
-bool set_transforms(Reader* r, size_t* row_bytes, int* channels) {
+bool set_transforms(PngReader* r, size_t* row_bytes, int* channels) {
   if (setjmp(png_jmpbuf(r->png))) return false;
   png_set_expand(r->png);  // palette to RGB, low depths to 8 bits, tRNS to alpha (compared before
                            // the next line)
@@ -76,14 +76,14 @@ bool set_transforms(Reader* r, size_t* row_bytes, int* channels) {
   return true;
 }
 
-bool read_rows(Reader* r, png_bytepp rows) {
+bool read_png_rows(PngReader* r, png_bytepp rows) {
   if (setjmp(png_jmpbuf(r->png))) return false;
   png_read_image(r->png, rows);
   png_read_end(r->png, nullptr);  // checks the last checksums, and that the file is whole
   return true;
 }
 
-bool read_orientation(Reader* r, int* orientation) {
+bool read_orientation(PngReader* r, int* orientation) {
   if (setjmp(png_jmpbuf(r->png))) return false;
   png_uint_32 count = 0;
   png_bytep exif = nullptr;
@@ -92,13 +92,13 @@ bool read_orientation(Reader* r, int* orientation) {
   return true;
 }
 
-[[noreturn]] void refuse(const std::string& name, const Reader& reader) {
+[[noreturn]] void refuse_png(const std::string& name, const PngReader& reader) {
   if (reader.ended)
     fail<FormatError>("{}: the PNG file ends too early, at byte {}", name, reader.size);
   fail<FormatError>("{}: damaged PNG near byte {}: {}", name, reader.at, reader.message);
 }
 
-const char* mode_name(const Header& header) {
+const char* mode_name(const PngHeader& header) {
   const bool deep = header.depth == 16;
   switch (header.colour) {
     case PNG_COLOR_TYPE_GRAY:
@@ -135,15 +135,15 @@ void check_declared_size(std::string_view bytes, const std::string& name, int64_
                      width, height, bytes.size());
 }
 
-struct Writer {
+struct PngWriter {
   std::string out;
   char message[160] = "";
   png_structp png = nullptr;
   png_infop info = nullptr;
-  ~Writer() { png_destroy_write_struct(&png, &info); }
+  ~PngWriter() { png_destroy_write_struct(&png, &info); }
 };
 
-bool write_rows(Writer* w, png_bytepp rows, uint32_t width, uint32_t height, int colour) {
+bool write_rows(PngWriter* w, png_bytepp rows, uint32_t width, uint32_t height, int colour) {
   if (setjmp(png_jmpbuf(w->png))) return false;
   png_set_IHDR(w->png, w->info, width, height, 8, colour, PNG_INTERLACE_NONE,
                PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
@@ -154,7 +154,7 @@ bool write_rows(Writer* w, png_bytepp rows, uint32_t width, uint32_t height, int
 }
 
 [[noreturn]] void on_write_error(png_structp png, png_const_charp text) {
-  auto* writer = static_cast<Writer*>(png_get_error_ptr(png));
+  auto* writer = static_cast<PngWriter*>(png_get_error_ptr(png));
   std::snprintf(writer->message, sizeof writer->message, "%s", text);
   png_longjmp(png, 1);
 }
@@ -164,17 +164,17 @@ bool write_rows(Writer* w, png_bytepp rows, uint32_t width, uint32_t height, int
 Image decode_png(std::string_view bytes, const std::string& name, const DecodeOptions& options,
                  DecodeInfo* info) {
   check_declared_size(bytes, name, options.max_pixels);
-  Reader reader{reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()};
+  PngReader reader{reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()};
   reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning);
   if (reader.png) reader.info = png_create_info_struct(reader.png);
   check<OutOfMemory>(reader.info != nullptr, "{}: no memory for the PNG decoder", name);
 
-  Header header{};
-  if (!read_header(&reader, &header)) refuse(name, reader);
+  PngHeader header{};
+  if (!read_png_header(&reader, &header)) refuse_png(name, reader);
   check_image_size(name, header.width, header.height, options.max_pixels);
   size_t row_bytes = 0;
   int channels = 0;
-  if (!set_transforms(&reader, &row_bytes, &channels)) refuse(name, reader);
+  if (!set_transforms(&reader, &row_bytes, &channels)) refuse_png(name, reader);
   check<FormatError>(row_bytes == size_t{header.width} * static_cast<size_t>(channels) &&
                          (channels == 1 || channels == 3 || channels == 4),
                      "{}: libpng gives {} bytes a row for {} pixels of {} channels", name,
@@ -184,7 +184,7 @@ Image decode_png(std::string_view bytes, const std::string& name, const DecodeOp
   image.pixels.resize(row_bytes * header.height);
   std::vector<png_bytep> rows(header.height);
   for (size_t y = 0; y < rows.size(); ++y) rows[y] = image.pixels.data() + y * row_bytes;
-  if (!read_rows(&reader, rows.data())) refuse(name, reader);
+  if (!read_png_rows(&reader, rows.data())) refuse_png(name, reader);
   info->mode = mode_name(header);
   read_orientation(&reader, &info->orientation);
   return image;
@@ -200,14 +200,14 @@ std::string encode_png(const Image& image) {
                     "encode_png: needs width · height · channels bytes and 1, 3 or 4 channels, got "
                     "{}x{}x{} with {} bytes",
                     image.width, image.height, image.channels, image.pixels.size());
-  Writer writer;
+  PngWriter writer;
   writer.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &writer, on_write_error, on_warning);
   if (writer.png) writer.info = png_create_info_struct(writer.png);
   check<OutOfMemory>(writer.info != nullptr, "encode_png: no memory for the encoder");
   png_set_write_fn(
       writer.png, &writer,
       [](png_structp png, png_bytep data, size_t count) {
-        static_cast<Writer*>(png_get_io_ptr(png))->out.append(reinterpret_cast<char*>(data), count);
+        static_cast<PngWriter*>(png_get_io_ptr(png))->out.append(reinterpret_cast<char*>(data), count);
       },
       [](png_structp) {});
 

@@ -94,8 +94,6 @@ std::unique_ptr<PreTokenizer> cut_at(Predicate is_delimiter, Behavior behavior) 
   return std::make_unique<CharacterCutter<Predicate>>(is_delimiter, behavior);
 }
 
-bool is_space(char32_t code) { return unicode::class_of(code) & unicode::kSpace; }
-
 /// Split: matches of a pattern are the delimiters, or with `invert` what lies between them.
 class Split final : public Cutter {
  public:
@@ -137,7 +135,7 @@ class ScannedSplit final : public Cutter {
 /// Whitespace: runs of \w and runs of neither \w nor \s.
 class WordCutter final : public Cutter {
  private:
-  static int kind(char32_t code) { return unicode::is_word(code) ? 1 : is_space(code) ? 0 : 2; }
+  static int kind(char32_t code) { return unicode::is_word(code) ? 1 : unicode::is_space(code) ? 0 : 2; }
   void cut(std::string_view text, const Span& span, std::vector<Span>& out) const override {
     for (size_t at = span.begin; at < span.end;) {
       const size_t begin = at;
@@ -162,7 +160,7 @@ class BertCutter final : public Cutter {
     };
     for (size_t at = span.begin; at < span.end;) {
       const Char c = decode_at(text, at);
-      const bool space = is_space(c.code);
+      const bool space = unicode::is_space(c.code);
       if (space || unicode::is_bert_punctuation(c.code)) {
         add(word, at);
         if (!space) add(at, at + c.size);
@@ -287,7 +285,7 @@ void read_into(const Json& section, const Where& where, bool last, bool& bytes_a
   } else if (kind == "Punctuation") {
     out.push_back(cut_at(unicode::is_bert_punctuation, read_behavior(section, where, "Isolated")));
   } else if (kind == "WhitespaceSplit") {
-    out.push_back(cut_at(is_space, Behavior::kRemoved));
+    out.push_back(cut_at(unicode::is_space, Behavior::kRemoved));
   } else if (kind == "CharDelimiterSplit") {
     out.push_back(cut_at([delimiter = char_field(section, "delimiter", where)](
                              char32_t c) { return c == delimiter; },

@@ -6,6 +6,7 @@
 #include <numbers>
 #include <utility>
 
+#include "data/byte_math.h"
 #include "engine/check.h"
 
 #ifdef __AVX2__
@@ -16,7 +17,7 @@ namespace ocellus {
 namespace {
 
 constexpr int kFractionBits = 22;  // 32 − 8 bits of pixel − 2 bits of headroom
-constexpr int kBlock = 16;         // rows, or bytes of a row, that are worked on together
+constexpr int kTile = 16;         // rows, or bytes of a row, that are worked on together
 
 using Bytes16 = uint8_t __attribute__((vector_size(16)));
 
@@ -177,34 +178,34 @@ void transpose(Bytes16 (&rows)[16]) {
 }
 
 // ---- passes ----
-size_t padded(size_t bytes) { return (bytes + kBlock - 1) / kBlock * kBlock; }
+size_t padded(size_t bytes) { return (bytes + kTile - 1) / kTile * kTile; }
 
 // `count` ≤ 16 rows of `bytes` bytes → columns[byte][16]; absent rows repeat the last one.
 void rows_to_columns(const uint8_t* rows, size_t stride, int count, size_t bytes,
                      uint8_t* columns) {
-  for (size_t at = 0; at < bytes; at += kBlock) {
+  for (size_t at = 0; at < bytes; at += kTile) {
     Bytes16 tile[16] = {};
-    const size_t width = std::min<size_t>(kBlock, bytes - at);
-    for (int r = 0; r < kBlock; ++r) {
+    const size_t width = std::min<size_t>(kTile, bytes - at);
+    for (int r = 0; r < kTile; ++r) {
       const uint8_t* from = rows + static_cast<size_t>(std::min(r, count - 1)) * stride + at;
-      if (width == kBlock) {
-        std::memcpy(&tile[r], from, kBlock);
+      if (width == kTile) {
+        std::memcpy(&tile[r], from, kTile);
       } else {
         std::memcpy(&tile[r], from, width);
       }
     }
     transpose(tile);
-    std::memcpy(columns + at * kBlock, tile, sizeof tile);
+    std::memcpy(columns + at * kTile, tile, sizeof tile);
   }
 }
 
 void columns_to_rows(const uint8_t* columns, size_t bytes, uint8_t* rows, size_t stride,
                      int count) {
-  for (size_t at = 0; at < bytes; at += kBlock) {
+  for (size_t at = 0; at < bytes; at += kTile) {
     Bytes16 tile[16];
-    std::memcpy(tile, columns + at * kBlock, sizeof tile);
+    std::memcpy(tile, columns + at * kTile, sizeof tile);
     transpose(tile);
-    const size_t width = std::min<size_t>(kBlock, bytes - at);
+    const size_t width = std::min<size_t>(kTile, bytes - at);
     for (int r = 0; r < count; ++r)
       std::memcpy(rows + static_cast<size_t>(r) * stride + at, &tile[r], width);
   }
@@ -214,13 +215,13 @@ void columns_to_rows(const uint8_t* columns, size_t bytes, uint8_t* rows, size_t
 // values.
 template <int C>
 void horizontal_block(const uint8_t* columns, const Windows& w, uint8_t* out) {
-  for (size_t i = 0; i < w.first.size(); ++i, out += C * kBlock) {
+  for (size_t i = 0; i < w.first.size(); ++i, out += C * kTile) {
     const int32_t* k = w.coefficients.data() + i * static_cast<size_t>(w.longest);
-    const uint8_t* from = columns + static_cast<size_t>(w.first[i]) * C * kBlock;
+    const uint8_t* from = columns + static_cast<size_t>(w.first[i]) * C * kTile;
     Sums16 sums[C];
-    for (int tap = 0; tap < w.count[i]; ++tap, from += C * kBlock)
-      for (int c = 0; c < C; ++c) sums[c].add(from + c * kBlock, k[tap]);
-    for (int c = 0; c < C; ++c) sums[c].store(out + c * kBlock);
+    for (int tap = 0; tap < w.count[i]; ++tap, from += C * kTile)
+      for (int c = 0; c < C; ++c) sums[c].add(from + c * kTile, k[tap]);
+    for (int c = 0; c < C; ++c) sums[c].store(out + c * kTile);
   }
 }
 
@@ -231,9 +232,9 @@ Image horizontal(const Image& image, int width, const Windows& w, int first, int
                out_bytes = static_cast<size_t>(width) * channels;
   Image out{width, last - first, image.channels,
             std::vector<uint8_t>(out_bytes * static_cast<size_t>(last - first))};
-  std::vector<uint8_t> columns(padded(in_bytes) * kBlock), result(padded(out_bytes) * kBlock);
-  for (int row = first; row < last; row += kBlock) {
-    const int count = std::min(kBlock, last - row);
+  std::vector<uint8_t> columns(padded(in_bytes) * kTile), result(padded(out_bytes) * kTile);
+  for (int row = first; row < last; row += kTile) {
+    const int count = std::min(kTile, last - row);
     rows_to_columns(image.pixels.data() + static_cast<size_t>(row) * in_bytes, in_bytes, count,
                     in_bytes, columns.data());
     switch (image.channels) {
@@ -264,14 +265,14 @@ Image vertical(const Image& image, int height, const Windows& w, int first) {
     const uint8_t* from = image.pixels.data() + static_cast<size_t>(w.first[i] - first) * bytes;
     uint8_t* to = out.pixels.data() + i * bytes;
     size_t at = 0;
-    for (; at + 2 * kBlock <= bytes; at += 2 * kBlock) {
+    for (; at + 2 * kTile <= bytes; at += 2 * kTile) {
       Sums16 a, b;
       for (int tap = 0; tap < w.count[i]; ++tap) {
         a.add(from + static_cast<size_t>(tap) * bytes + at, k[tap]);
-        b.add(from + static_cast<size_t>(tap) * bytes + at + kBlock, k[tap]);
+        b.add(from + static_cast<size_t>(tap) * bytes + at + kTile, k[tap]);
       }
       a.store(to + at);
-      b.store(to + at + kBlock);
+      b.store(to + at + kTile);
     }
     for (; at < bytes; ++at) {
       int32_t sum = 1 << (kFractionBits - 1);
@@ -312,11 +313,6 @@ Image nearest(const Image& image, int width, int height) {
         *to++ = from[static_cast<size_t>(column) * channels + c];
   }
   return out;
-}
-
-int multiply_255(int a, int b) {
-  const int product = a * b + 128;
-  return ((product >> 8) + product) >> 8;
 }
 
 Image premultiplied(Image image) {

@@ -15,7 +15,7 @@
 namespace ocellus {
 namespace {
 
-constexpr uint64_t kBlock = 512;
+constexpr uint64_t kTarBlock = 512;
 constexpr uint64_t kLongestHeader =
     1 << 20;  // a pax header or long name above 1 MiB is an attack or damage
 
@@ -23,7 +23,7 @@ constexpr uint64_t kLongestHeader =
 
 // Fields: name 0+100, mode 100+8, uid 108+8, gid 116+8, size 124+12, mtime 136+12, checksum 148+8,
 // type 156, link name 157+100, magic 257+6, version 263+2, …, prefix 345+155.
-struct Header {
+struct TarHeader {
   std::string_view block;  // 512 bytes
 
   std::string_view text(size_t at, size_t length) const {
@@ -61,7 +61,7 @@ struct Header {
   bool checksum_fits() const {
     const std::optional<uint64_t> stored = number(148, 8);
     int64_t plain = 8 * ' ', with_sign = plain;
-    for (size_t i = 0; i < kBlock; ++i) {
+    for (size_t i = 0; i < kTarBlock; ++i) {
       if (i >= 148 && i < 156) continue;
       plain += static_cast<unsigned char>(block[i]);
       with_sign += static_cast<signed char>(block[i]);
@@ -193,7 +193,7 @@ std::optional<std::vector<TarMember>> read_sidecar(std::string_view text,
     TarMember member;
     if (!line || !take_number(*line, member.offset) || !take_number(*line, member.size))
       return std::nullopt;
-    if (member.offset % kBlock != 0 || member.offset < previous_end + kBlock ||
+    if (member.offset % kTarBlock != 0 || member.offset < previous_end + kTarBlock ||
         member.offset > archive.size() || member.size > archive.size() - member.offset)
       return std::nullopt;
     previous_end = member.offset + member.size;
@@ -216,7 +216,7 @@ void put_octal(std::string& block, size_t at, size_t length, uint64_t value) {
 }
 
 void append_member(std::string& out, const std::string& name, char type, std::string_view content) {
-  std::string block(kBlock, '\0');
+  std::string block(kTarBlock, '\0');
   block.replace(0, std::min<size_t>(name.size(), 100), name, 0, 100);
   put_octal(block, 100, 8, 0644);
   put_octal(block, 108, 8, 0);
@@ -232,7 +232,7 @@ void append_member(std::string& out, const std::string& name, char type, std::st
   block[154] = '\0';
   out += block;
   out += content;
-  out.append((kBlock - content.size() % kBlock) % kBlock, '\0');
+  out.append((kTarBlock - content.size() % kTarBlock) % kTarBlock, '\0');
 }
 
 std::string pax_record(std::string_view key, std::string_view value) {
@@ -251,10 +251,10 @@ std::vector<TarMember> index_tar(std::string_view bytes, const std::string& arch
   Extras extras;
   uint64_t at = 0;
   for (;;) {
-    check<FormatError>(bytes.size() - at >= kBlock,
+    check<FormatError>(bytes.size() - at >= kTarBlock,
                        "{}: the archive ends at byte {} without an end mark (truncated?)", archive,
                        bytes.size());
-    const Header header{bytes.substr(at, kBlock)};
+    const TarHeader header{bytes.substr(at, kTarBlock)};
     if (all_zero(header.block)) break;
     check<FormatError>(
         header.checksum_fits(),
@@ -264,7 +264,7 @@ std::vector<TarMember> index_tar(std::string_view bytes, const std::string& arch
     check<FormatError>(stored.has_value(), "{}: the header at byte {} has an unreadable size",
                        archive, at);
     const uint64_t size = listed && extras.size ? *extras.size : header.type() == '5' ? 0 : *stored;
-    const uint64_t begin = at + kBlock, left = bytes.size() - begin;
+    const uint64_t begin = at + kTarBlock, left = bytes.size() - begin;
     check<FormatError>(
         size <= left,
         "{}: the member at byte {} ({}) needs {} bytes, and {} are left in the file (truncated?)",
@@ -294,7 +294,7 @@ std::vector<TarMember> index_tar(std::string_view bytes, const std::string& arch
                          at, header.name(), kind_of(header.type()));
     }
     if (header.type() != 'x' && header.type() != 'L') extras = {};
-    const uint64_t padded = (size + kBlock - 1) / kBlock * kBlock;
+    const uint64_t padded = (size + kTarBlock - 1) / kTarBlock * kTarBlock;
     check<FormatError>(padded <= left,
                        "{}: the member at byte {} ({}) is not padded to 512 bytes (truncated?)",
                        archive, at, header.name());
@@ -352,7 +352,7 @@ std::string_view TarFile::bytes(size_t index) const {
   const TarMember& member = members_.at(index);
   const std::string_view archive(reinterpret_cast<const char*>(file_->data()), file_->size());
   if (from_sidecar_) {
-    const Header header{archive.substr(member.offset - kBlock, kBlock)};
+    const TarHeader header{archive.substr(member.offset - kTarBlock, kTarBlock)};
     bool ok = header.checksum_fits() && header.is_file();
     // A longer name or a huge size stands in an extended header, which the sidecar does not point
     // at.
@@ -379,7 +379,7 @@ std::string tar_bytes(const std::vector<std::pair<std::string, std::string>>& fi
       append_member(out, "PaxHeaders/long-name", 'x', pax_record("path", name));
     append_member(out, name, '0', content);
   }
-  out.append(2 * kBlock, '\0');
+  out.append(2 * kTarBlock, '\0');
   return out;
 }
 

@@ -9,13 +9,11 @@ namespace ocellus::tokenizer {
 
 namespace {
 
-bool is_space(char32_t code) { return unicode::class_of(code) & unicode::kSpace; }
-
 /// Nothing but blanks, or the sign that stands for one in SentencePiece vocabularies.
 bool is_blank(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const unicode::Char c = unicode::decode_at(text, at);
-    if (!is_space(c.code) && c.code != 0x2581) return false;
+    if (!unicode::is_space(c.code) && c.code != 0x2581) return false;
     at += c.size;
   }
   return true;
@@ -25,7 +23,7 @@ bool is_blank(std::string_view text) {
 size_t blanks_before(std::string_view text, size_t at, size_t limit) {
   while (at > limit) {
     const size_t start = unicode::previous_start(text, at);
-    if (!is_space(unicode::decode_at(text, start).code)) break;
+    if (!unicode::is_space(unicode::decode_at(text, start).code)) break;
     at = start;
   }
   return at;
@@ -34,7 +32,7 @@ size_t blanks_before(std::string_view text, size_t at, size_t limit) {
 size_t blanks_after(std::string_view text, size_t at) {
   while (at < text.size()) {
     const unicode::Char c = unicode::decode_at(text, at);
-    if (!is_space(c.code)) break;
+    if (!unicode::is_space(c.code)) break;
     at += c.size;
   }
   return at;

@@ -229,7 +229,7 @@ std::string one_char(const Json& section, const char* key, const Where& where) {
   return out;
 }
 
-std::unique_ptr<TokenDecoder> read_sequence(const Json& section, const Where& where) {
+std::unique_ptr<TokenDecoder> read_decoder_sequence(const Json& section, const Where& where) {
   const Json& list = array_field(section, "decoders", where);
   std::vector<std::unique_ptr<TokenDecoder>> steps;
   for (size_t i = 0; i < list.size(); ++i)
@@ -241,7 +241,7 @@ std::unique_ptr<TokenDecoder> read_sequence(const Json& section, const Where& wh
 
 std::unique_ptr<TokenDecoder> read_decoder(const Json& section, const Where& where) {
   const std::string kind = type_of(section, where);
-  if (kind == "Sequence") return read_sequence(section, where);
+  if (kind == "Sequence") return read_decoder_sequence(section, where);
   if (kind == "ByteLevel") return std::make_unique<ByteLevelDecoder>();
   if (kind == "Metaspace")
     return std::make_unique<MetaspaceDecoder>(one_char(section, "replacement", where),

@@ -11,9 +11,7 @@
 #include "engine/json.h"
 
 namespace ocellus {
-
-using namespace tokenizer;
-
+namespace tokenizer {
 namespace {
 
 void read_added_tokens(const Json& list, const Where& where, Tokenizer::Impl& impl) {
@@ -58,9 +56,10 @@ std::shared_ptr<Tokenizer::Impl> read_tokenizer(const Json& file, const Where& w
 }
 
 }  // namespace
+}  // namespace tokenizer
 
 Tokenizer Tokenizer::from_json(std::string_view text, const std::string& who) {
-  auto impl = read_tokenizer(parse_json(text, who), {who, ""});
+  auto impl = tokenizer::read_tokenizer(parse_json(text, who), {who, ""});
   impl->json = text;
   return Tokenizer(impl);
 }
@@ -82,7 +81,7 @@ Tokenizer Tokenizer::load(const std::string& file_or_folder) {
       fs::exists(inside("tokenizer.model"), error)
           ? " (tokenizer.model is not read: save the tokenizer with transformers as tokenizer.json)"
           : "");
-  return from_json(json_of_vocab_and_merges(file_or_folder), file_or_folder);
+  return from_json(tokenizer::json_of_vocab_and_merges(file_or_folder), file_or_folder);
 }
 
 }  // namespace ocellus

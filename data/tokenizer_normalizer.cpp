@@ -230,7 +230,7 @@ class NormalizerSequence final : public Normalizer {
   std::vector<std::unique_ptr<Normalizer>> steps_;
 };
 
-std::unique_ptr<Normalizer> read_sequence(const Json& section, const Where& where) {
+std::unique_ptr<Normalizer> read_normalizer_sequence(const Json& section, const Where& where) {
   const Json& list = array_field(section, "normalizers", where);
   std::vector<std::unique_ptr<Normalizer>> steps;
   for (size_t i = 0; i < list.size(); ++i)
@@ -242,7 +242,7 @@ std::unique_ptr<Normalizer> read_sequence(const Json& section, const Where& wher
 
 std::unique_ptr<Normalizer> read_normalizer(const Json& section, const Where& where) {
   const std::string kind = type_of(section, where);
-  if (kind == "Sequence") return read_sequence(section, where);
+  if (kind == "Sequence") return read_normalizer_sequence(section, where);
   if (kind == "NFC") return std::make_unique<UnicodeForm>(true, false);
   if (kind == "NFD") return std::make_unique<UnicodeForm>(false, false);
   if (kind == "NFKC") return std::make_unique<UnicodeForm>(true, true);

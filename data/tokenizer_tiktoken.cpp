@@ -18,9 +18,7 @@
 #include "engine/file.h"
 
 namespace ocellus {
-
-using namespace tokenizer;
-
+namespace tokenizer {
 namespace {
 
 struct KnownEncoding {
@@ -163,12 +161,13 @@ std::string json_of(const Ranks& ranks, const std::string& pattern,
 }
 
 }  // namespace
+}  // namespace tokenizer
 
 Tokenizer Tokenizer::load_tiktoken(const std::string& path, const TiktokenOptions& options) {
   TiktokenOptions complete = options;
   if (complete.pattern.empty()) {
     const std::string name = std::filesystem::path(path).stem().string();
-    for (const KnownEncoding& known : known_encodings()) {
+    for (const tokenizer::KnownEncoding& known : tokenizer::known_encodings()) {
       if (known.name != name) continue;
       complete.pattern = known.pattern;
       if (complete.special_tokens.empty()) complete.special_tokens = known.specials;
@@ -183,6 +182,7 @@ Tokenizer Tokenizer::load_tiktoken(const std::string& path, const TiktokenOption
 
 Tokenizer Tokenizer::from_tiktoken(std::string_view text, const std::string& who,
                                    const TiktokenOptions& options) {
+  using namespace tokenizer;
   auto ranks = std::make_shared<Ranks>(read_ranks(text, who));
   Vocabulary vocabulary;
   vocabulary.reserve(ranks->tokens.size() + options.special_tokens.size());

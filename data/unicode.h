@@ -61,6 +61,9 @@ const uint8_t* class_table();
 /// class_of — the bits above for one code point.
 uint8_t class_of(char32_t code);
 
+/// is_space — \s: kSpace.
+inline bool is_space(char32_t code) { return class_of(code) & kSpace; }
+
 /// is_word — \w: alphabetic, mark, decimal number, connector punctuation or joiner (UTS 18).
 bool is_word(char32_t code);
 

@@ -17,7 +17,7 @@ bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
-bool is_picture(std::string_view suffix) {
+bool is_picture_suffix(std::string_view suffix) {
   for (std::string_view kind : {"png", "jpg", "jpeg"})
     if (suffix == kind ||
         (ends_with(suffix, kind) && suffix[suffix.size() - kind.size() - 1] == '.'))
@@ -133,7 +133,7 @@ class WebDataset : public Source {
       group.first_image = static_cast<uint32_t>(images_.size());
       std::string_view found;
       for (const TarSample::File& file : sample.files) {
-        if (is_picture(file.suffix)) images_.push_back(static_cast<uint32_t>(file.member));
+        if (is_picture_suffix(file.suffix)) images_.push_back(static_cast<uint32_t>(file.member));
         // The richest form wins: .jsonl before .json before .txt.
         const bool text = file.suffix == "jsonl" || file.suffix == "json" || file.suffix == "txt";
         if (!text || found == "jsonl" || (found == "json" && file.suffix == "txt")) continue;

@@ -131,7 +131,7 @@ std::string read_init(Reader& reader, const std::string& who) {
       who, value->dump());
 }
 
-constexpr int64_t kMaxRank = 1 << 20;
+constexpr int64_t kMaxLoraRank = 1 << 20;
 
 }  // namespace
 
@@ -143,7 +143,7 @@ LoraConfig parse_lora_config(std::string_view text, const std::string& who) {
   const std::string type = reader.text("peft_type", "");
   check<FormatError>(type == "LORA", "{}: peft_type must be \"LORA\", got \"{}\"", who, type);
   LoraConfig c;
-  c.rank = reader.integer("r", 8, 1, kMaxRank);
+  c.rank = reader.integer("r", 8, 1, kMaxLoraRank);
   c.alpha = reader.number("lora_alpha", 8, -1e9, 1e9);
   c.dropout = reader.number("lora_dropout", 0, 0, 1);
   c.rslora = reader.flag("use_rslora");
@@ -160,7 +160,7 @@ LoraConfig parse_lora_config(std::string_view text, const std::string& who) {
   c.layers_to_transform = reader.integers("layers_to_transform");
   c.layers_pattern = reader.strings("layers_pattern");
   c.rank_pattern = reader.pattern<int64_t>("rank_pattern", [&](const ordered_json& value) {
-    return reader.checked_integer(value, "rank_pattern", 1, kMaxRank);
+    return reader.checked_integer(value, "rank_pattern", 1, kMaxLoraRank);
   });
   c.alpha_pattern = reader.pattern<double>("alpha_pattern", [&](const ordered_json& value) {
     return reader.checked_number(value, "alpha_pattern", -1e9, 1e9);

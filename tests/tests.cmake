@@ -1,6 +1,8 @@
 # Test programs and ctest entries. Each entry prints a tally; tools/test sums them.
 #   ocellus_tests   all doctest files, selected by the area that test names begin with
 #   ocellus_suite   the checks of autograd/grad_check.h over the registry of ops
+# Test files are always compiled alone: helpers may share names, and an edit costs one file.
+set(CMAKE_UNITY_BUILD OFF)
 file(GLOB_RECURSE test_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*_test.cpp)
 add_executable(ocellus_tests tests/main.cpp ${test_sources})
 target_precompile_headers(ocellus_tests REUSE_FROM ocellus_precompiled_json)

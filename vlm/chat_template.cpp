@@ -79,7 +79,7 @@ std::vector<Region> regions_of(std::vector<Region> parts) {
 }
 
 /// What is known of each token of the text before image places are widened.
-struct Tokens {
+struct TokenizedText {
   std::vector<int32_t> ids;
   std::vector<TextRange> ranges;
   std::vector<std::string> roles;
@@ -229,7 +229,7 @@ std::vector<size_t> image_messages(const Conversation& conversation) {
 
 /// The special token that ends a region, blanks before it included in the text; its place among the
 /// tokens.
-std::optional<size_t> find_stop(const Tokens& t, const std::string& text, const Region& region,
+std::optional<size_t> find_stop(const TokenizedText& t, const std::string& text, const Region& region,
                                 size_t limit, const Tokenizer& tokenizer) {
   auto i = static_cast<size_t>(
       std::partition_point(t.ranges.begin(), t.ranges.end(),
@@ -253,7 +253,7 @@ Rendered ChatTemplate::render(const Conversation& conversation, bool add_generat
   const jinja::String text = render_text(conversation, add_generation_prompt);
   out.text = text.text;
 
-  Tokens t;
+  TokenizedText t;
   t.ids = tokenizer_.encode_with_ranges(text.text, literal_ranges(text), t.ranges);
   std::vector<Region> parts;
   for (const jinja::Mark& mark : text.marks)

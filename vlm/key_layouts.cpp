@@ -7,7 +7,7 @@
 namespace ocellus {
 namespace {
 
-constexpr KeyRule kRules[] = {
+constexpr KeyRule kKeyRules[] = {
     // Tied heads, stored once more.
     {"*ForCausalLM", "lm_head.weight", "model.embed_tokens.weight"},
     {"OPTForCausalLM", "lm_head.weight", "model.decoder.embed_tokens.weight"},
@@ -93,7 +93,7 @@ std::optional<std::string> meaning(const std::string& architecture,
                                    int rules_left = 3) {
   if (parameters.contains(name)) return name;
   if (rules_left == 0) return {};
-  for (const KeyRule& rule : kRules) {
+  for (const KeyRule& rule : kKeyRules) {
     if (!match(rule.architecture, architecture)) continue;
     const auto runs = match(rule.file, name);
     if (!runs) continue;

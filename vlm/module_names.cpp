@@ -10,7 +10,7 @@ namespace {
 struct ModuleRule {
   const char *architecture, *file, *module;
 };
-constexpr ModuleRule kRules[] = {
+constexpr ModuleRule kModuleRules[] = {
     {"ViT", "encoder.layer.", "layers."},
     {"ViT", ".attention.attention.query.", ".attention.q_proj."},
     {"ViT", ".attention.attention.key.", ".attention.k_proj."},
@@ -47,7 +47,7 @@ void apply(const ModuleRule& rule, std::string& name) {
 
 NameMap module_names(const std::string& architecture) {
   std::vector<ModuleRule> rules;
-  for (const ModuleRule& rule : kRules)
+  for (const ModuleRule& rule : kModuleRules)
     if (architecture.starts_with(rule.architecture)) rules.push_back(rule);
   if (rules.empty()) return {};
   return [rules](const std::string& file_name) {

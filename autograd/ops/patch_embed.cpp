@@ -6,7 +6,7 @@
 
 namespace ocellus {
 
-static Sample sample(Rng& r, const Shape& pixels, int64_t dim, int64_t patch, bool with_bias) {
+static Sample patch_sample(Rng& r, const Shape& pixels, int64_t dim, int64_t patch, bool with_bias) {
   Sample s{.inputs = {r.normal(pixels), r.normal({dim, pixels[1], patch, patch})},
            .run =
                [=](const Variables& in) {
@@ -31,14 +31,14 @@ static const OpDef kPatchEmbed{.name = "patch_embed",
                                .precision = Precision::kLow,
                                .samples = {{"patch 4",
                                             [](Rng& r) {
-                                              return sample(r, {2, 3, 8, 12}, 5, 4, true);
+                                              return patch_sample(r, {2, 3, 8, 12}, 5, 4, true);
                                             }},
                                            {"odd patch 3 with a rest",
                                             [](Rng& r) {
-                                              return sample(r, {1, 3, 7, 10}, 7, 3, false);
+                                              return patch_sample(r, {1, 3, 7, 10}, 7, 3, false);
                                             }},
                                            {"large", [](Rng& r) {
-                                              return sample(r, {6, 3, 32, 32}, 16, 8, true);
+                                              return patch_sample(r, {6, 3, 32, 32}, 16, 8, true);
                                             }}}};
 
 /// patch_embed — a convolution whose stride is its kernel: row n = W·patch_n + b; rows and columns

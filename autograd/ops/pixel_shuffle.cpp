@@ -22,7 +22,7 @@ static Tensor unshuffled(const Tensor& y, int64_t height, int64_t width, int64_t
       .view_as({batch, height * width, c});
 }
 
-static Sample sample(Rng& r, const Shape& x, int64_t height, int64_t width, int64_t f) {
+static Sample shuffle_sample(Rng& r, const Shape& x, int64_t height, int64_t width, int64_t f) {
   return {
       .inputs = {r.normal(x)},
       .run = [=](const Variables& in) { return Variables{pixel_shuffle(in[0], height, width, f)}; },
@@ -39,14 +39,14 @@ static const OpDef kPixelShuffle{.name = "pixel_shuffle",
                                  .precision = Precision::kFollow,
                                  .samples = {{"factor 2",
                                               [](Rng& r) {
-                                                return sample(r, {2, 16, 3}, 4, 4, 2);
+                                                return shuffle_sample(r, {2, 16, 3}, 4, 4, 2);
                                               }},
                                              {"large",
                                               [](Rng& r) {
-                                                return sample(r, {4, 64, 72}, 8, 8, 2);
+                                                return shuffle_sample(r, {4, 64, 72}, 8, 8, 2);
                                               }},
                                              {"odd factor 3, not square", [](Rng& r) {
-                                                return sample(r, {1, 18, 5}, 3, 6, 3);
+                                                return shuffle_sample(r, {1, 18, 5}, 3, 6, 3);
                                               }}}};
 
 /// pixel_shuffle — f×f neighbouring tokens into the channels, row of the block first: channel

@@ -60,7 +60,7 @@ struct SampleMask {  // what AttentionMask is made of; the tensors become inputs
   double softcap = 0;
 };
 
-Sample sample(Rng& r, const SampleShape& s, const SampleMask& with, double scale = 0) {
+Sample attention_sample(Rng& r, const SampleShape& s, const SampleMask& with, double scale = 0) {
   const auto segments = [&](const std::vector<int32_t>& ids, int64_t tokens) {
     return ids.empty() ? Tensor() : Tensor::from(ids, {s.batch, tokens});
   };
@@ -110,49 +110,49 @@ static const OpDef kSdpa{
     .samples = {
         {"all keys",
          [](Rng& r) {
-           return sample(r, {2, 3, 4, 2, 2, 8}, {});
+           return attention_sample(r, {2, 3, 4, 2, 2, 8}, {});
          }},
         {"odd causal, grouped heads, more keys",
          [](Rng& r) {
-           return sample(r, {1, 3, 7, 4, 2, 5}, {.causal = true});
+           return attention_sample(r, {1, 3, 7, 4, 2, 5}, {.causal = true});
          }},
         {"odd prefix and window",
          [](Rng& r) {
-           return sample(r, {1, 9, 9, 2, 1, 6}, {.causal = true, .prefix = 2, .window = 3}, 0.7);
+           return attention_sample(r, {1, 9, 9, 2, 1, 6}, {.causal = true, .prefix = 2, .window = 3}, 0.7);
          }},
         {"odd window without causal",
          [](Rng& r) {
-           return sample(r, {1, 7, 5, 1, 1, 3}, {.window = 4});
+           return attention_sample(r, {1, 7, 5, 1, 1, 3}, {.window = 4});
          }},
         {"packed segments",
          [](Rng& r) {
-           return sample(
+           return attention_sample(
                r, {1, 6, 6, 2, 2, 4},
                {.causal = true, .q_segment = {0, 0, 1, 1, 1, 2}, .k_segment = {0, 0, 1, 1, 1, 2}});
          }},
         {"odd padding with an empty row",
          [](Rng& r) {
-           return sample(r, {2, 3, 3, 2, 1, 3},
+           return attention_sample(r, {2, 3, 3, 2, 1, 3},
                          {.causal = true,
                           .q_segment = {0, 0, -1, 0, 0, 0},
                           .k_segment = {0, 0, -1, -1, 0, 0}});
          }},
         {"bias for a batch",
          [](Rng& r) {
-           return sample(r, {2, 3, 5, 2, 2, 4}, {.bias = {1, 2, 3, 5}});
+           return attention_sample(r, {2, 3, 5, 2, 2, 4}, {.bias = {1, 2, 3, 5}});
          }},
         {"odd bias of keys for all heads",
          [](Rng& r) {
-           return sample(r, {2, 5, 3, 2, 1, 7}, {.bias = {2, 1, 1, 3}});
+           return attention_sample(r, {2, 5, 3, 2, 1, 7}, {.bias = {2, 1, 1, 3}});
          }},
         {"odd bias of every head, slopes",
          [](Rng& r) {
-           return sample(r, {2, 5, 5, 3, 3, 4},
+           return attention_sample(r, {2, 5, 5, 3, 3, 4},
                          {.causal = true, .bias = {2, 3, 5, 5}, .slopes = {0.5, 0.25, 0.125}});
          }},
         {"one query, slopes, segments",
          [](Rng& r) {
-           return sample(r, {2, 1, 9, 4, 2, 8},
+           return attention_sample(r, {2, 1, 9, 4, 2, 8},
                          {.q_segment = {0, 3},
                           .k_segment = {0, 0, 0, 0, 1, 1, 0, 0, 0, -1, 3, 3, 3, 3, 3, 3, 3, 3},
                           .slopes = {0.5, 0.25, 0.125, 0.0625}},
@@ -160,11 +160,11 @@ static const OpDef kSdpa{
          }},
         {"odd soft cap under a bias",
          [](Rng& r) {
-           return sample(r, {2, 5, 7, 4, 2, 4}, {.causal = true, .bias = {4, 5, 7}, .softcap = 1.5},
+           return attention_sample(r, {2, 5, 7, 4, 2, 4}, {.causal = true, .bias = {4, 5, 7}, .softcap = 1.5},
                          1.3);
          }},
         {"large causal, two tiles of keys", [](Rng& r) {
-           return sample(r, {2, 130, 140, 2, 1, 8}, {.causal = true, .bias = {2, 1, 1, 140}});
+           return attention_sample(r, {2, 130, 140, 2, 1, 8}, {.causal = true, .bias = {2, 1, 1, 140}});
          }}}};
 
 // Everything that a kernel takes for granted.

@@ -152,7 +152,7 @@ int64_t index(const String& self, const Args& args, const char* name, bool last)
   return at;
 }
 
-Value count(const String& self, const Args& args) {
+Value string_count(const String& self, const Args& args) {
   const Bound a(args, "count", {"/sub", "/start", "/end"}, 1);
   size_t begin, end;
   if (!window(self, a, 1, begin, end)) return 0;
@@ -187,12 +187,12 @@ Value begins_or_ends(const String& self, const Args& args, const char* name, boo
 // ---- making
 // -----------------------------------------------------------------------------------------
 
-Value replace(const String& self, const Args& args) {
+Value string_replace(const String& self, const Args& args) {
   const Bound a(args, "replace", {"/old", "/new", "/count"}, 2);
   return replaced(self, argument(self, a.string(0)), argument(self, a.string(1)), a.integer(2, -1));
 }
 
-Value join(const String& self, const Args& args) {
+Value string_join(const String& self, const Args& args) {
   const Bound a(args, "join", {"/iterable"}, 1);
   String out;
   out.safe = self.safe;
@@ -294,7 +294,7 @@ bool all_characters(const String& s, Each holds) {
   return true;
 }
 
-bool is_digit(char32_t c) {
+bool is_unicode_digit(char32_t c) {
   if (unicode::category(c) == UTF8PROC_CATEGORY_ND) return true;
   // Numeric_Type=Digit beyond the decimal digits.
   return c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0x1369 && c <= 0x1371) || c == 0x19DA ||
@@ -360,11 +360,11 @@ const std::map<std::string_view, StringMethod>& string_methods() {
       {"rfind", [](S s, A a) { return Value(find(s, a, "rfind", true)); }},
       {"index", [](S s, A a) { return Value(index(s, a, "index", false)); }},
       {"rindex", [](S s, A a) { return Value(index(s, a, "rindex", true)); }},
-      {"count", count},
+      {"count", string_count},
       {"startswith", [](S s, A a) { return begins_or_ends(s, a, "startswith", false); }},
       {"endswith", [](S s, A a) { return begins_or_ends(s, a, "endswith", true); }},
-      {"replace", replace},
-      {"join", join},
+      {"replace", string_replace},
+      {"join", string_join},
       {"format", [](S s, A a) { return Value(brace_format(s, a)); }},
       {"format_map",
        [](S s, A a) {
@@ -385,7 +385,7 @@ const std::map<std::string_view, StringMethod>& string_methods() {
       {"removesuffix", [](S s, A a) { return without(s, a, "removesuffix", false); }},
       {"isspace", [](S s, A) { return Value(all_characters(s, is_python_space)); }},
       {"isdecimal", [](S s, A) { return Value(all_characters(s, is_decimal)); }},
-      {"isdigit", [](S s, A) { return Value(all_characters(s, is_digit)); }},
+      {"isdigit", [](S s, A) { return Value(all_characters(s, is_unicode_digit)); }},
       {"isalpha", [](S s, A) { return Value(all_characters(s, is_letter)); }},
       {"isascii",
        [](S s, A) {
@@ -397,7 +397,7 @@ const std::map<std::string_view, StringMethod>& string_methods() {
       {"isalnum",
        [](S s, A) {
          return Value(all_characters(s, [](char32_t c) {
-           return is_letter(c) || is_digit(c) || (unicode::class_of(c) & unicode::kNumber);
+           return is_letter(c) || is_unicode_digit(c) || (unicode::class_of(c) & unicode::kNumber);
          }));
        }},
       {"isnumeric",
@@ -405,7 +405,7 @@ const std::map<std::string_view, StringMethod>& string_methods() {
          // Letters that are numbers (CJK) are left to an error below.
          return Value(all_characters(s, [](char32_t c) {
            if (c >= 0x3000 && is_letter(c)) failure("isnumeric of CJK characters is not supported");
-           return is_digit(c) || (unicode::class_of(c) & unicode::kNumber) != 0;
+           return is_unicode_digit(c) || (unicode::class_of(c) & unicode::kNumber) != 0;
          }));
        }},
   };

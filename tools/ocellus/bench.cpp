@@ -26,7 +26,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct BenchArguments {
   BenchOptions options;
   std::string device = "auto", dtype = "f32", dump;
   int64_t threads = 0, steps = 10, warmup = 2;
@@ -59,7 +59,7 @@ double median(std::vector<double> values) {
   return values.empty() ? 0 : values[values.size() / 2];
 }
 
-int run_step(const Arguments& a) {
+int run_step(const BenchArguments& a) {
   const Device device = choose_device(a.device);
   const ParameterDevice placed(device);
   const DType dtype = choose_dtype(a.dtype, {DType::kF32, DType::kBF16});
@@ -169,7 +169,7 @@ int run_step(const Arguments& a) {
   return 0;
 }
 
-int run_ops(const Arguments& a) {
+int run_ops(const BenchArguments& a) {
   use_threads(a.threads);
   const nlohmann::json out = {{"threads", num_threads()}, {"copy_gb_per_s", measure_copy_bandwidth()},
                               {"products", measure_products()}};
@@ -187,7 +187,7 @@ int run_ops(const Arguments& a) {
 
 const RegisterCommand kBench({"bench", "timings as medians", "ocellus bench step --model quickstart --threads 2 --steps 20",
                               [](Options& options) -> std::function<int()> {
-                                auto a = std::make_shared<Arguments>();
+                                auto a = std::make_shared<BenchArguments>();
                                 Options step = options.subcommand("step", "a whole training step",
                                                                   [a] { return run_step(*a); });
                                 step.option("--model", a->options.model, bench_model_names());

@@ -16,7 +16,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct DoctorArguments {
   std::string device = "auto";
   int64_t threads = 0;
   bool json = false;
@@ -36,7 +36,7 @@ std::string cpu_model() {
   return info.substr(begin, info.find('\n', begin) - begin);
 }
 
-int run(const Arguments& a) {
+int run(const DoctorArguments& a) {
   use_threads(a.threads);
   nlohmann::json out;
   std::vector<std::string> warnings;
@@ -97,7 +97,7 @@ int run(const Arguments& a) {
 
 const RegisterCommand kDoctor({"doctor", "what this build and machine have", "ocellus doctor",
                                [](Options& options) -> std::function<int()> {
-                                 auto a = std::make_shared<Arguments>();
+                                 auto a = std::make_shared<DoctorArguments>();
                                  options.device(a->device);
                                  options.threads(a->threads);
                                  options.json(a->json);

@@ -10,7 +10,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct EvalArguments {
   std::string model, data, task, device = "auto", dtype = "f32";
   int64_t threads = 0, limit = 0, batch = 64, max_new_tokens = 32;
   bool json = false;
@@ -38,7 +38,7 @@ std::unique_ptr<Source> open_spec(const std::string& spec) {
                    near.empty() ? "" : "; did you mean " + near + "?");
 }
 
-int run(const Arguments& a) {
+int run(const EvalArguments& a) {
   check<UsageError>(a.task.empty(), "eval: the task \"{}\" is not built yet; without --task answers are "
                                     "compared with the assistant's text", a.task);
   const ParameterDevice placed(choose_device(a.device));
@@ -73,7 +73,7 @@ const RegisterCommand kEval({"eval", "let a model answer and compare",
                              "ocellus eval --model runs/quickstart/model --data "
                              "vlm/recipes/quickstart.toml:easy_vqa_test",
                              [](Options& options) -> std::function<int()> {
-                               auto a = std::make_shared<Arguments>();
+                               auto a = std::make_shared<EvalArguments>();
                                options.option("--model", a->model, "model folder", true);
                                options.option("--data", a->data,
                                               "messages JSONL, LLaVA JSON, shard pattern, or RECIPE.toml:NAME", true);

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Arguments {
+struct ExportArguments {
   std::string model, base, to, out, dtype;
   int64_t threads = 0, shard_mb = 5000;
   bool json = false;
@@ -41,7 +41,7 @@ void compare_tensors(const std::vector<std::pair<std::string, Tensor>>& written,
   }
 }
 
-Outcome export_hf(const Arguments& a, OutputFolder& out) {
+Outcome export_hf(const ExportArguments& a, OutputFolder& out) {
   const std::string folder = model_folder_of(a.model);
   auto model = open_model(folder);
   check<UsageError>(
@@ -69,7 +69,7 @@ Outcome export_hf(const Arguments& a, OutputFolder& out) {
   return outcome;
 }
 
-Outcome export_peft(const Arguments& a, OutputFolder& out) {
+Outcome export_peft(const ExportArguments& a, OutputFolder& out) {
   const std::string folder =
       fs::exists(a.model + "/adapter_config.json") ? a.model : a.model + "/adapter";
   check<FormatError>(
@@ -97,7 +97,7 @@ Outcome export_peft(const Arguments& a, OutputFolder& out) {
   return outcome;
 }
 
-int run(const Arguments& a) {
+int run(const ExportArguments& a) {
   use_threads(a.threads);
   check<UsageError>(a.to != "gguf", "export: --to gguf is not built yet; hf and peft are");
   check<UsageError>(a.to == "hf" || a.to == "peft", "export: --to must be hf or peft, got \"{}\"",
@@ -131,7 +131,7 @@ const RegisterCommand kExport(
     {"export", "write a model or adapter for transformers or peft, and compare",
      "ocellus export --model runs/quickstart --to hf --out quickstart-hf",
      [](Options& options) -> std::function<int()> {
-       auto a = std::make_shared<Arguments>();
+       auto a = std::make_shared<ExportArguments>();
        options.option("--model", a->model, "model, adapter or run folder", true);
        options.option("--to", a->to, "hf or peft", true);
        options.option("--out", a->out, "folder to write; must not exist", true);

@@ -16,7 +16,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct GenerateArguments {
   std::string model, prompt, device = "auto", dtype = "f32", early_stopping = "false";
   std::vector<std::string> images, bad_words;
   int64_t threads = 0, seed = 0;
@@ -30,7 +30,7 @@ struct Arguments {
 
 // The options of the command line, with the words that they forbid in the tokens of `tokenizer`, at
 // the start of a text and behind a blank.
-GenerateOptions generate_options(const Arguments& a, const Tokenizer& tokenizer) {
+GenerateOptions generate_options(const GenerateArguments& a, const Tokenizer& tokenizer) {
   GenerateOptions o = a.options;
   o.seed = static_cast<uint64_t>(a.seed);
   for (const std::string& word : a.bad_words)
@@ -58,7 +58,7 @@ std::vector<Image> read_images(const std::vector<std::string>& files) {
 
 // Answers the conversation so far; text is handed to `show` as it becomes complete.
 std::string answer(LoadedVlm& loaded, const Conversation& conversation,
-                   const std::vector<Image>& images, const Arguments& a,
+                   const std::vector<Image>& images, const GenerateArguments& a,
                    const std::function<void(const std::string&)>& show) {
   StopRecording stop;
   PreparedSample sample;
@@ -106,7 +106,7 @@ std::string text_architecture(const std::string& folder) {
 }
 
 // Continues --prompt as it stands.
-std::string continue_text(const Arguments& a, const std::string& architecture) {
+std::string continue_text(const GenerateArguments& a, const std::string& architecture) {
   check<UsageError>(a.images.empty(), "generate: {} takes no images", architecture);
   const auto model =
       load_hf_model(a.model, architecture, choose_dtype(a.dtype, {DType::kF32, DType::kF64}));
@@ -132,11 +132,11 @@ std::string continue_text(const Arguments& a, const std::string& architecture) {
   return tokenizer.decode(std::vector<int32_t>(all.begin() + before, all.end()));
 }
 
-LoadedVlm load(const Arguments& a) {
+LoadedVlm load(const GenerateArguments& a) {
   return load_model_folder(a.model, choose_dtype(a.dtype, {DType::kF32, DType::kF64}));
 }
 
-std::string answer_prompt(const Arguments& a) {
+std::string answer_prompt(const GenerateArguments& a) {
   LoadedVlm loaded = load(a);
   const std::vector<Image> images = read_images(a.images);
   Conversation conversation;
@@ -145,7 +145,7 @@ std::string answer_prompt(const Arguments& a) {
   return answer(loaded, conversation, images, a, nullptr);
 }
 
-int run_generate(const Arguments& a) {
+int run_generate(const GenerateArguments& a) {
   const ParameterDevice placed(choose_device(a.device));
   use_threads(a.threads);
   check_options(a.options);
@@ -158,7 +158,7 @@ int run_generate(const Arguments& a) {
   return 0;
 }
 
-int run_chat(const Arguments& a) {
+int run_chat(const GenerateArguments& a) {
   const ParameterDevice placed(choose_device(a.device));
   use_threads(a.threads);
   LoadedVlm loaded = load(a);
@@ -182,7 +182,7 @@ int run_chat(const Arguments& a) {
   return 0;
 }
 
-void shared_options(Options& options, const std::shared_ptr<Arguments>& a) {
+void shared_options(Options& options, const std::shared_ptr<GenerateArguments>& a) {
   options.option("--model", a->model, "model folder", true);
   options.list("--image", a->images, "PNG or JPEG file, once per image");
   GenerateOptions& o = a->options;
@@ -211,7 +211,7 @@ const RegisterCommand kGenerate({"generate", "one answer about images",
                                  "ocellus generate --model runs/quickstart/model --image a.png "
                                  "--prompt 'what shape is in the image?'",
                                  [](Options& options) -> std::function<int()> {
-                                   auto a = std::make_shared<Arguments>();
+                                   auto a = std::make_shared<GenerateArguments>();
                                    shared_options(options, a);
                                    options.option("--prompt", a->prompt, "what to ask", true);
                                    options.option("--beams", a->options.beams,
@@ -228,7 +228,7 @@ const RegisterCommand kGenerate({"generate", "one answer about images",
 const RegisterCommand kChat({"chat", "a conversation about images in the terminal",
                              "ocellus chat --model runs/quickstart/model --image a.png",
                              [](Options& options) -> std::function<int()> {
-                               auto a = std::make_shared<Arguments>();
+                               auto a = std::make_shared<GenerateArguments>();
                                shared_options(options, a);
                                return [a] { return run_chat(*a); };
                              }});

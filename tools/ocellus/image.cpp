@@ -11,7 +11,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct ImageArguments {
   std::string file, resize, filter = "bicubic", out;
   bool rgba_sha256 = false, raw_orientation = false;
   bool json = true;  // the output is JSON in any case
@@ -31,7 +31,7 @@ std::pair<int, int> parse_size(const std::string& text) {
   return {width, height};
 }
 
-int run(const Arguments& a) {
+int run(const ImageArguments& a) {
   DecodeOptions options;
   options.apply_orientation = !a.raw_orientation;
   DecodeInfo info;
@@ -63,7 +63,7 @@ int run(const Arguments& a) {
 const RegisterCommand kImage({"image", "decode a PNG or JPEG, describe it as JSON",
                               "ocellus image photo.jpg --resize 224x224 --filter bicubic --out small.png",
                               [](Options& options) -> std::function<int()> {
-                                auto a = std::make_shared<Arguments>();
+                                auto a = std::make_shared<ImageArguments>();
                                 options.positional("file", a->file, "PNG or JPEG file");
                                 options.flag("--rgba-sha256", a->rgba_sha256, "SHA-256 of the RGBA bytes");
                                 options.flag("--raw-orientation", a->raw_orientation, "leave EXIF orientation alone");

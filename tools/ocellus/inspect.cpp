@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-struct Arguments {
+struct InspectArguments {
   std::string path, diagram;
   bool json_output = false;
 };
@@ -101,7 +101,7 @@ json describe_run(const std::string& path) {
   return {{"kind", "run"}, {"checkpoints", steps}, {"run", run}};
 }
 
-int run(const Arguments& a) {
+int run(const InspectArguments& a) {
   check<UsageError>(a.path.empty() != a.diagram.empty(),
                     "inspect: give one file or folder, or --diagram RECIPE");
   if (!a.diagram.empty()) {
@@ -133,7 +133,7 @@ int run(const Arguments& a) {
 const RegisterCommand kInspect(
     {"inspect", "names, types, shapes and sizes of a checkpoint, shard or run",
      "ocellus inspect runs/quickstart/model", [](Options& options) -> std::function<int()> {
-       auto a = std::make_shared<Arguments>();
+       auto a = std::make_shared<InspectArguments>();
        options.positional("path", a->path,
                           "safetensors file, model, adapter or run folder, tar shard", false);
        options.option("--diagram", a->diagram, "RECIPE: draw its model instead");

@@ -7,7 +7,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct MergeArguments {
   std::string model, adapter, out;
   int64_t threads = 0, shard_mb = 5000;
   bool json = false;
@@ -20,7 +20,7 @@ nlohmann::json to_json(const OutputDifference& d) {
   return {{"max_abs", d.largest}, {"relative", d.relative}, {"output", d.where}};
 }
 
-int run(const Arguments& a) {
+int run(const MergeArguments& a) {
   use_threads(a.threads);
   const std::string folder = model_folder_of(a.model);
   OutputFolder out(a.out);
@@ -78,7 +78,7 @@ const RegisterCommand kMerge(
     {"merge", "fold LoRA or DoRA into the weights",
      "ocellus merge --model base --adapter runs/sft/adapter --out merged",
      [](Options& options) -> std::function<int()> {
-       auto a = std::make_shared<Arguments>();
+       auto a = std::make_shared<MergeArguments>();
        options.option("--model", a->model, "model folder the adapter belongs on", true);
        options.option("--adapter", a->adapter, "adapter folder in PEFT's layout", true);
        options.option("--out", a->out, "model folder to write; must not exist", true);

@@ -13,7 +13,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct OpsArguments {
   std::string name;
   bool check = false, json = false;
   int64_t seed = 1;
@@ -214,7 +214,7 @@ void print_page(const OpDef& op) {
   for (const nlohmann::json& file : page["files"]) fmt::print("  see        {}\n", file.get<std::string>());
 }
 
-int run(const Arguments& a) {
+int run(const OpsArguments& a) {
   if (a.name.empty()) {
     if (a.check) return print_all_checks(static_cast<uint64_t>(a.seed), a.json);
     nlohmann::json list = nlohmann::json::array();
@@ -254,7 +254,7 @@ int run(const Arguments& a) {
 
 const RegisterCommand kOps({"ops", "the table of ops, the page of one, its checks", "ocellus ops rms_norm --check",
                             [](Options& options) -> std::function<int()> {
-                              auto a = std::make_shared<Arguments>();
+                              auto a = std::make_shared<OpsArguments>();
                               options.positional("name", a->name, "an op", false);
                               options.flag("--check", a->check, "run the checks of that op, or of all");
                               options.seed(a->seed);

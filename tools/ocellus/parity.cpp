@@ -8,7 +8,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct ParityArguments {
   std::vector<std::string> folders;
   std::string dtype = "f32";
   int64_t threads = 0;
@@ -36,7 +36,7 @@ void print_rows(const std::vector<ParityRow>& rows, bool verbose) {
                worst.name);
 }
 
-int run(const Arguments& a) {
+int run(const ParityArguments& a) {
   use_threads(a.threads);
   const DType dtype = choose_dtype(a.dtype, {DType::kF32, DType::kF64});
   for (const std::string& folder : a.folders)
@@ -73,7 +73,7 @@ int run(const Arguments& a) {
 const RegisterCommand kParity({"parity", "compare with stored outputs and gradients of transformers",
                                "ocellus parity tests/golden/llama_right_pad",
                                [](Options& options) -> std::function<int()> {
-                                 auto a = std::make_shared<Arguments>();
+                                 auto a = std::make_shared<ParityArguments>();
                                  options.positionals("folders", a->folders, "golden folders");
                                  options.dtype(a->dtype, "f32, f64");
                                  options.threads(a->threads);

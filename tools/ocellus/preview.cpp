@@ -13,7 +13,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct PreviewArguments {
   std::string recipe, html;
   std::vector<std::string> settings;
   int64_t count = 4;
@@ -105,7 +105,7 @@ std::string render_html(const std::vector<PreparedSample>& samples, const ChatTe
   return out;
 }
 
-int run(const Arguments& a) {
+int run(const PreviewArguments& a) {
   check<UsageError>(a.count > 0 && a.count <= 10000, "preview: -n must be from 1 to 10000, got {}", a.count);
   const Recipe recipe = load_recipe(a.recipe, a.settings);
   std::unique_ptr<ChatTemplate> chat;
@@ -147,7 +147,7 @@ int run(const Arguments& a) {
 const RegisterCommand kPreview({"preview", "show what the model and the loss will see; trains nothing",
                                 "ocellus preview vlm/recipes/quickstart.toml -n 4 --html preview.html",
                                 [](Options& options) -> std::function<int()> {
-                                  auto a = std::make_shared<Arguments>();
+                                  auto a = std::make_shared<PreviewArguments>();
                                   options.positional("recipe", a->recipe, "recipe in TOML");
                                   options.list("--set", a->settings, "KEY=VALUE: change a key of the recipe");
                                   options.option("-n", a->count, "samples to show");

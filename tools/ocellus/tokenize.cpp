@@ -60,7 +60,7 @@ int run_tokenize(const TokenizeArguments& a) {
   return 0;
 }
 
-struct TrainArguments {
+struct TokenizerTrainArguments {
   std::vector<std::string> files;
   int64_t vocab = 512;
   std::string out;
@@ -86,7 +86,7 @@ void add_text(const std::string& path, std::vector<std::string>& texts) {
   }
 }
 
-int run_train(const TrainArguments& a) {
+int run_train(const TokenizerTrainArguments& a) {
   check<UsageError>(!a.out.empty(), "tokenizer train: needs --out DIR");
   check<UsageError>(a.vocab > 0 && a.vocab < (int64_t{1} << 24),
                     "tokenizer train: --vocab must be from 1 to 2^24, got {}", a.vocab);
@@ -113,7 +113,7 @@ const RegisterCommand kTokenize({"tokenize", "JSONL {\"text\"} on stdin to {\"id
 const RegisterCommand kTokenizer({"tokenizer", "train a tokenizer",
                                   "ocellus tokenizer train text.txt --vocab 1024 --out tok",
                                   [](Options& options) -> std::function<int()> {
-                                    auto a = std::make_shared<TrainArguments>();
+                                    auto a = std::make_shared<TokenizerTrainArguments>();
                                     Options train = options.subcommand("train", "byte-level BPE from text files",
                                                                        [a] { return run_train(*a); });
                                     train.positionals("files", a->files, "text files, or JSONL of messages");

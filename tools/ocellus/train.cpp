@@ -9,7 +9,7 @@
 namespace ocellus {
 namespace {
 
-struct Arguments {
+struct TrainArguments {
   std::string recipe, out, compare, device = "auto", dtype;
   std::string seed;
   std::vector<std::string> settings;
@@ -28,7 +28,7 @@ void print_answers(const EvaluationResult& evaluation) {
                a.right ? "right" : "wrong: it is " + a.expected);
 }
 
-int run(const Arguments& a) {
+int run(const TrainArguments& a) {
   if (a.help_recipe) {
     fmt::print("{}", recipe_help());
     return 0;
@@ -70,7 +70,7 @@ int run(const Arguments& a) {
 const RegisterCommand kTrain({"train", "train the model of a recipe, in stages",
                               "ocellus train vlm/recipes/quickstart.toml --set stage.naming.steps=120",
                               [](Options& options) -> std::function<int()> {
-                                auto a = std::make_shared<Arguments>();
+                                auto a = std::make_shared<TrainArguments>();
                                 options.positional("recipe", a->recipe, "recipe in TOML", false);
                                 options.list("--set", a->settings, "KEY=VALUE: change a key of the recipe");
                                 options.option("--out", a->out, "run folder (default runs/NAME)");
