@@ -33,10 +33,6 @@ struct BenchArguments {
   bool json = false;
 };
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 // Seconds since the kernel started this process, in clock ticks of 10 ms.
 double since_process_start() {
   std::string stat = read_file("/proc/self/stat");
@@ -65,12 +61,12 @@ int run_step(const BenchArguments& a) {
   const DType dtype = choose_dtype(a.dtype, {DType::kF32, DType::kBF16});
   use_threads(a.threads);
   check<UsageError>(a.steps > 0 && a.warmup >= 0, "bench step: --steps must be positive, got {}", a.steps);
-  const double build_start = seconds();
+  const double build_start = steady_seconds();
   BenchModel model = make_bench_model(a.options);
   OptimizerConfig settings;
   settings.betas = {0.9, 0.95};
   Optimizer optimizer(settings, group_parameters(*model.module, {{"*", 1e-4}}, 0.1));
-  const double build = seconds() - build_start, rss_model = resident_mb();
+  const double build = steady_seconds() - build_start, rss_model = resident_mb();
   std::vector<double> forward_ms, backward_ms, optimizer_ms, step_ms;
   double loss = 0, first_loss = 0;
   check<UsageError>(a.dump.empty() || !model.config.empty(),
@@ -87,33 +83,33 @@ int run_step(const BenchArguments& a) {
     write_file_atomic(a.dump + "/config.json", model.config);
   };
   auto step = [&](bool record) {
-    const double begin = seconds();
+    const double begin = steady_seconds();
     double middle = 0, end = 0;
     {
       Autocast precision(dtype);
       Tape tape;
       const LossSum sum = model.loss();
       loss = sum.sum.value().item() / static_cast<double>(sum.count);
-      middle = seconds();
+      middle = steady_seconds();
       tape.backward(sum.sum, 1.0 / static_cast<double>(sum.count));
       wait_for(device);
-      end = seconds();
+      end = steady_seconds();
     }
     if (!a.dump.empty() && optimizer.steps_done() == 0) write_dump();
     optimizer.step(1, clip_factor(optimizer.gradient_norm(), 1.0));
     model.module->clear_gradients();
     wait_for(device);
-    const double done = seconds();
+    const double done = steady_seconds();
     if (!record) return;
     forward_ms.push_back((middle - begin) * 1e3);
     backward_ms.push_back((end - middle) * 1e3);
     optimizer_ms.push_back((done - end) * 1e3);
     step_ms.push_back((done - begin) * 1e3);
   };
-  const double first_start = seconds();
+  const double first_start = steady_seconds();
   step(false);
   first_loss = loss;
-  const double first = seconds() - first_start, process = since_process_start();
+  const double first = steady_seconds() - first_start, process = since_process_start();
   for (int64_t i = 0; i < a.warmup; ++i) step(false);
   rusage before{}, after{};
   getrusage(RUSAGE_SELF, &before);

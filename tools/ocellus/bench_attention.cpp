@@ -23,11 +23,11 @@ struct AttentionShape {
 };
 
 // Towers and decoders of small models, and the long rows that kernels are judged by.
-constexpr AttentionShape kShapes[] = {{32, 4, 4, 64, 32, false},   {32, 4, 2, 40, 32, true},
+constexpr AttentionShape kAttentionShapes[] = {{32, 4, 4, 64, 32, false},   {32, 4, 2, 40, 32, true},
                                       {4, 12, 12, 196, 64, false}, {1, 12, 12, 1024, 64, false},
                                       {1, 9, 3, 1024, 64, true},   {1, 8, 8, 1024, 128, true}};
 
-double median_seconds(int64_t repeat, const std::function<void()>& run) {
+double median_call_seconds(int64_t repeat, const std::function<void()>& run) {
   std::vector<double> seconds;
   for (int64_t i = -1; i < repeat; ++i) {  // one to warm up
     const auto start = std::chrono::steady_clock::now();
@@ -56,8 +56,8 @@ nlohmann::json measure(const AttentionShape& s, const BenchAttention& options, D
   AttentionMask mask;
   mask.causal = s.causal;
   const double forward =
-      median_seconds(options.repeat, [&] { sdpa(constant(q), constant(k), constant(v), mask); });
-  const double both = median_seconds(options.repeat, [&] {
+      median_call_seconds(options.repeat, [&] { sdpa(constant(q), constant(k), constant(v), mask); });
+  const double both = median_call_seconds(options.repeat, [&] {
     Tape tape;
     const Variable y = sdpa(leaf(q), leaf(k), leaf(v), mask);
     tape.backward({y}, {dy});
@@ -95,7 +95,7 @@ int run_bench_attention(const BenchAttention& options) {
                     "bench attention: --batch, --heads, --tokens and --head-dim go together and "
                     "must be positive, got {}, {}, {} and {}",
                     one.batch, one.heads, one.tokens, one.head_dim);
-  std::vector<AttentionShape> shapes(std::begin(kShapes), std::end(kShapes));
+  std::vector<AttentionShape> shapes(std::begin(kAttentionShapes), std::end(kAttentionShapes));
   if (given) shapes = {one};
   nlohmann::json rows = nlohmann::json::array();
   for (const AttentionShape& shape : shapes) rows.push_back(measure(shape, options, dtype));

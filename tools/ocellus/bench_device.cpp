@@ -17,13 +17,14 @@
 #include "tools/ocellus/command.h"
 
 namespace ocellus {
+
+double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 namespace {
 
 using nlohmann::json;
-
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 struct Timing {
   double median = 0, least = 0;  // seconds a call
@@ -36,10 +37,10 @@ Timing time_of(Device device, const std::function<void()>& call) {
   constexpr int kRounds = 7, kMostCalls = 200;
   const auto round = [&](int calls) {
     wait_for(device);
-    const double begin = seconds();
+    const double begin = steady_seconds();
     for (int i = 0; i < calls; ++i) call();
     wait_for(device);
-    return (seconds() - begin) / calls;
+    return (steady_seconds() - begin) / calls;
   };
   round(2);
   const int calls = std::clamp(static_cast<int>(kRound / round(2)), 1, kMostCalls);

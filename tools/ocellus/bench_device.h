@@ -7,6 +7,9 @@
 
 namespace ocellus {
 
+/// A clock for timings, in seconds.
+double steady_seconds();
+
 struct BenchDevice {
   std::string ladder, device = "auto";
   int64_t rows = 0, columns = 0, depth = 0, heads = 0;  // 0: sizes that fill a large GPU

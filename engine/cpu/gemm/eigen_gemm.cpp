@@ -27,14 +27,15 @@ struct View {
   bool row_major;
 };
 
-// In place where one stride is 1 and the type is right; otherwise copied, row-major.
+// In place where the rows (or, if `columns_too`, the columns) are dense and the type is right;
+// otherwise copied, row-major.
 template <class T, class Source>
 View<T> view(const Operand<Source>& from, int64_t row, int64_t rows, int64_t column,
-             int64_t columns, Workspace& copy) {
+             int64_t columns, bool columns_too, Workspace& copy) {
   const Source* data = from.data + row * from.row_stride + column * from.column_stride;
   if constexpr (std::is_same_v<T, Source>) {
     if (from.column_stride == 1 && from.row_stride >= columns) return {data, from.row_stride, true};
-    if (from.row_stride == 1 && from.column_stride >= rows)
+    if (columns_too && from.row_stride == 1 && from.column_stride >= rows)
       return {data, from.column_stride, false};
   }
   T* to = copy.at_least<T>(rows * columns);
@@ -44,10 +45,10 @@ View<T> view(const Operand<Source>& from, int64_t row, int64_t rows, int64_t col
   return {to, columns, true};
 }
 
-template <class T, int kOrderA, int kOrderB>
+template <class T, int kOrderB>
 void product(const View<T>& a, const View<T>& b, T* c, int64_t ldc, const Region& region, int64_t k,
              bool accumulate) {
-  const ConstMap<T, kOrderA> left(a.data, region.rows, k, Eigen::OuterStride<>(a.outer));
+  const ConstMap<T, Eigen::RowMajor> left(a.data, region.rows, k, Eigen::OuterStride<>(a.outer));
   const ConstMap<T, kOrderB> right(b.data, k, region.columns, Eigen::OuterStride<>(b.outer));
   ResultMap<T> result(c, region.rows, region.columns, Eigen::OuterStride<>(ldc));
   if (!accumulate) result.setZero();
@@ -57,12 +58,10 @@ void product(const View<T>& a, const View<T>& b, T* c, int64_t ldc, const Region
 template <class TA, class TB, class T>
 void multiply_part(const Operand<TA>& operand_a, const Operand<TB>& operand_b, int64_t k, T* c,
                    int64_t ldc, const Region& region, bool accumulate) {
-  constexpr int kRow = Eigen::RowMajor, kColumn = Eigen::ColMajor;
-  const View<T> a = view<T>(operand_a, region.row, region.rows, 0, k, workspaces().a);
-  const View<T> b = view<T>(operand_b, 0, k, region.column, region.columns, workspaces().b);
-  auto* const multiply =
-      a.row_major ? (b.row_major ? product<T, kRow, kRow> : product<T, kRow, kColumn>)
-                  : (b.row_major ? product<T, kColumn, kRow> : product<T, kColumn, kColumn>);
+  // A is small beside the product and always brought to rows: every layout of it compiles for seconds.
+  const View<T> a = view<T>(operand_a, region.row, region.rows, 0, k, false, workspaces().a);
+  const View<T> b = view<T>(operand_b, 0, k, region.column, region.columns, true, workspaces().b);
+  auto* const multiply = b.row_major ? product<T, Eigen::RowMajor> : product<T, Eigen::ColMajor>;
   multiply(a, b, c, ldc, region, k, accumulate);
 }
 
