@@ -14,9 +14,15 @@ struct Part {
 };
 
 struct Message {
-  std::string role;  // "system" | "user" | "assistant"
+  std::string role;  // "system", "user", "assistant"; others ("tool") as the chat template knows them
   std::vector<Part> parts;
+  std::string more = {};  // other keys (tool_calls, name …) as a JSON object for the template; empty: none
 };
+
+/// The message has calls of tools among its other keys.
+inline bool calls_tools(const Message& message) {
+  return message.more.find("\"tool_calls\":") != std::string::npos;
+}
 
 /// Conversation — one training or evaluation sample before any pixel is read.
 struct Conversation {
@@ -24,6 +30,7 @@ struct Conversation {
   std::string source;  // what evaluation groups by: the record's "source", else the source's name
   std::string where;   // for messages: "train-000.tar: 000123.jsonl line 5"
   std::vector<Message> messages;
+  std::string tools = {};  // "tools" of the record, JSON for the template; empty: none
 };
 
 }  // namespace ocellus

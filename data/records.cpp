@@ -89,6 +89,14 @@ Part part_of(const json& part, const RecordContext& context, const std::string& 
                     : std::string()};
 }
 
+bool is_role(const std::string& role) {
+  return !role.empty() && role.size() <= 64 &&
+         std::all_of(role.begin(), role.end(), [](unsigned char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '_' || c == '-';
+         });
+}
+
 std::vector<Message> messages_of(const json& list, const RecordContext& context) {
   if (!list.is_array() || list.empty())
     refuse(context, "\"messages\" must be a list with at least one message");
@@ -97,15 +105,22 @@ std::vector<Message> messages_of(const json& list, const RecordContext& context)
     const std::string of = fmt::format("message {}", messages.size() + 1);
     if (!item.is_object()) refuse(context, of + " must be an object with \"role\" and \"content\"");
     Message message{text_field(item, "role", context, of), {}};
-    if (message.role != "system" && message.role != "user" && message.role != "assistant")
-      refuse(context, fmt::format("{} has the role \"{}\"; known are system, user and assistant",
-                                  of, message.role));
+    if (!is_role(message.role))
+      refuse(context,
+             fmt::format("{} has the role \"{}\"; a role is a word of letters, digits, _ and "
+                         "-, at most 64",
+                         of, message.role));
+    json more = item;
+    more.erase("role");
+    more.erase("content");
+    if (!more.empty()) message.more = more.dump();
     const auto content = item.find("content");
-    if (content == item.end() || !(content->is_string() || content->is_array()))
+    const bool calls = item.contains("tool_calls") && (content == item.end() || content->is_null());
+    if (!calls && (content == item.end() || !(content->is_string() || content->is_array())))
       refuse(context, of + " needs \"content\", a string or a list of parts");
-    if (content->is_string()) {
+    if (!calls && content->is_string()) {
       message.parts.push_back({Part::Kind::kText, content->get<std::string>()});
-    } else {
+    } else if (!calls) {
       for (const json& part : *content)
         message.parts.push_back(
             part_of(part, context, fmt::format("part {} of {}", message.parts.size() + 1, of)));
@@ -193,7 +208,7 @@ void check_answers(const Conversation& conversation, const RecordContext& contex
                fmt::format("message {} is the assistant's and holds an image or a video", i + 1));
       bytes += trimmed(part.text).size();
     }
-    if (bytes == 0 && context.need_answer)
+    if (bytes == 0 && !calls_tools(message) && context.need_answer)
       refuse(context, fmt::format("message {}, the assistant's, is empty", i + 1));
   }
   if (answers == 0 && context.need_answer)
@@ -253,6 +268,10 @@ Conversation conversation_of(const json& record, const RecordContext& context) {
   if (const auto source = record.find("source"); source != record.end() && !source->is_null())
     conversation.source = text_field(record, "source", context, "the record");
 
+  if (const auto tools = record.find("tools"); tools != record.end() && !tools->is_null()) {
+    if (!tools->is_array()) refuse(context, "\"tools\" must be a list");
+    conversation.tools = tools->dump();
+  }
   const std::vector<std::string> paths = image_list(record, context);
   if (record.contains("messages")) {
     conversation.messages = messages_of(record.at("messages"), context);

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -91,6 +93,63 @@ std::string read_file(const std::string& path, uint64_t max_bytes) {
   return bytes;
 }
 
+namespace {
+
+// What is mapped now, for a signal handler: it may neither lock nor allocate. Entries are taken and
+// given back with `at`; a program that maps more files than fit is told less about them.
+struct MapEntry {
+  std::atomic<const unsigned char*> at{nullptr};
+  std::atomic<size_t> size{0};
+  char path[480] = {};
+};
+MapEntry map_entries[256];
+std::atomic<int> shrunken_status{0};
+
+void note_map(const unsigned char* at, size_t size, const std::string& path) {
+  for (MapEntry& entry : map_entries) {
+    const unsigned char* free = nullptr;
+    if (!entry.at.compare_exchange_strong(free, at)) continue;
+    path.copy(entry.path, sizeof entry.path - 1);
+    entry.path[std::min(path.size(), sizeof entry.path - 1)] = 0;
+    entry.size = size;
+    return;
+  }
+}
+
+void forget_map(const unsigned char* at) {
+  for (MapEntry& entry : map_entries)
+    if (entry.at == at) {
+      entry.size = 0;
+      entry.at = nullptr;
+      return;
+    }
+}
+
+void say(const char* text) { (void)!::write(STDERR_FILENO, text, std::strlen(text)); }
+
+void on_bus_error(int, siginfo_t* info, void*) {
+  const auto* const at = static_cast<const unsigned char*>(info->si_addr);
+  for (const MapEntry& entry : map_entries) {
+    const unsigned char* const begin = entry.at;
+    if (!begin || at < begin || at >= begin + entry.size) continue;
+    say("ocellus: ");
+    say(entry.path);
+    say(": the file became shorter, or could not be read, while it was in use\n");
+    ::_exit(shrunken_status);
+  }
+  ::signal(SIGBUS, SIG_DFL);  // not ours: the instruction runs again and ends the process
+}
+
+}  // namespace
+
+void end_on_shrunken_files(int status) {
+  shrunken_status = status;
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO;
+  ::sigaction(SIGBUS, &action, nullptr);
+}
+
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   uint64_t size = 0;
   const Descriptor file(open_regular(path, &size));
@@ -99,10 +158,13 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (at == MAP_FAILED) fail<FormatError>("{}: cannot map {} bytes: {}", path, size, cause(errno));
   data_ = static_cast<const unsigned char*>(at);
   size_ = size;
+  note_map(data_, size_, path_);
 }
 
 MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<unsigned char*>(data_), size_);
+  if (!data_) return;
+  forget_map(data_);
+  ::munmap(const_cast<unsigned char*>(data_), size_);
 }
 
 void MappedFile::release(size_t begin, size_t end) const {

@@ -1,5 +1,6 @@
 // Files without surprises: whole-file reads with a limit, memory maps, and writes that either
-// happen completely or leave the old file as it was (temporary file, fsync, rename, fsync of the folder).
+// happen completely or leave the old file as it was (temporary file, fsync, rename, fsync of the
+// folder).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +31,10 @@ class MappedFile {
   const unsigned char* data_ = nullptr;
   size_t size_ = 0;
 };
+
+/// end_on_shrunken_files — from here on, a mapped file that another process cuts short while it is
+/// read ends this process with one sentence and `status`, instead of SIGBUS without one.
+void end_on_shrunken_files(int status);
 
 /// AtomicFile — writes `path` through a temporary sibling. Nothing is visible under `path` until
 /// commit(), which fsyncs, renames and fsyncs the folder; destroyed without commit, the temporary

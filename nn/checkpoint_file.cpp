@@ -514,6 +514,18 @@ void load_parameters(Module& module, const CheckpointReader& checkpoint, const N
   load_values(values, checkpoint, ignored);
 }
 
+std::vector<std::pair<std::string, Tensor>> stored_tensors(Module& module,
+                                                           const NameMap& file_name) {
+  NamedTensors tensors;
+  auto add = [&](const std::string& name, const Tensor& value) {
+    tensors.emplace_back(file_name ? file_name(name) : name, value);
+  };
+  module.for_each_parameter(
+      [&](const std::string& name, Parameter& parameter) { add(name, parameter.value()); });
+  module.for_each_buffer(add);
+  return tensors;
+}
+
 void load_tensors(const std::vector<std::pair<std::string, Parameter*>>& parameters,
                   const CheckpointReader& checkpoint, const std::vector<std::string>& ignored) {
   std::vector<std::pair<std::string, Tensor*>> values;

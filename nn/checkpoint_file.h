@@ -80,13 +80,18 @@ uint64_t safetensors_size(const std::vector<std::pair<std::string, Tensor>>& ten
 /// NameMap — file name of each parameter name; the identity if empty.
 using NameMap = std::function<std::string(const std::string&)>;
 
-/// load_parameters — copies every parameter and buffer of `module` from the checkpoint, converted to
-/// its dtype. Those missing in the file, tensors the model does not use (other than
-/// `ignored`) and wrong shapes are one FormatError that lists both sides, with the nearest names.
+/// load_parameters — copies every parameter and buffer of `module` from the checkpoint, converted
+/// to its dtype. Those missing in the file, tensors the model does not use (other than `ignored`)
+/// and wrong shapes are one FormatError that lists both sides, with the nearest names.
 void load_parameters(Module& module, const CheckpointReader& checkpoint,
                      const NameMap& file_name = {}, const std::vector<std::string>& ignored = {});
 
-/// load_tensors — the same for a list of parameters by their names in the file.
+/// stored_tensors — every parameter and buffer of `module` by its name in files: what
+/// load_parameters reads back.
+std::vector<std::pair<std::string, Tensor>> stored_tensors(Module& module,
+                                                           const NameMap& file_name = {});
+
+/// load_tensors — the same as load_parameters for a list of parameters by their names in the file.
 void load_tensors(const std::vector<std::pair<std::string, Parameter*>>& parameters,
                   const CheckpointReader& checkpoint, const std::vector<std::string>& ignored = {});
 

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "engine/kernels/dropout.h"
+
 namespace ocellus {
 
 WeightLayer::WeightLayer(Kind kind, const Shape& weight, int64_t bias, double deviation)
@@ -48,6 +50,18 @@ PatchEmbed::PatchEmbed(int64_t channels, int64_t dim, int64_t patch, bool bias)
 Variable apply_dropout(const Variable& x, double p) {
   if (!TrainingMode::on() || p <= 0) return x;
   return dropout(x, static_cast<float>(p), default_generator().next());
+}
+
+Variable apply_drop_path(const Variable& branch, double p) {
+  if (!TrainingMode::on() || p <= 0) return branch;
+  const RngKey key = default_generator().next();
+  Shape shape;
+  for (int i = 0; i < branch.rank(); ++i) shape.push_back(i == 0 ? branch.dim(0) : 1);
+  std::vector<double> factor;
+  for (int64_t b = 0; b < branch.dim(0); ++b)
+    factor.push_back(key.word(static_cast<uint64_t>(b)) >= dropout_threshold(p) ? 1 / (1 - p) : 0);
+  return mul(branch,
+             constant(Tensor::from(factor, shape).to(branch.dtype()).to(branch.value().device())));
 }
 
 Variable activation(const std::string& name, const Variable& x) {

@@ -5,7 +5,8 @@
 
 namespace ocellus {
 
-/// WeightAdapter — a trained change of a WeightLayer's weight, with parameters of its own (nn/lora.h).
+/// WeightAdapter — a trained change of a WeightLayer's weight, with parameters of its own
+/// (nn/lora.h).
 class WeightAdapter : public Module {
  public:
   /// The layer's output with the change; `plain` is its output without.
@@ -88,7 +89,8 @@ class RmsNorm : public Module {
   float eps_;
 };
 
-/// What a Norm computes: rms_norm, rms_norm with weight 1 + w (Gemma), layer_norm with or without bias.
+/// What a Norm computes: rms_norm, rms_norm with weight 1 + w (Gemma), layer_norm with or without
+/// bias.
 enum class NormKind : uint8_t { kRms, kRmsPlusOne, kLayer, kLayerNoBias };
 
 /// Norm — the row norm of a family of models, chosen by its kind.
@@ -119,6 +121,11 @@ class PatchEmbed : public Module {
 
 /// Dropout in training mode, keyed by the thread's generator; the identity otherwise.
 Variable apply_dropout(const Variable& x, double p);
+
+/// apply_drop_path — in training mode, leaves a residual branch out of whole samples: x [B, …]
+/// times 0 with probability p, else 1/(1-p), one draw a sample. Huang et al. 2016,
+/// arXiv:1603.09382.
+Variable apply_drop_path(const Variable& branch, double p);
 
 /// activation("gelu_pytorch_tanh", x) — by the names of Hugging Face configs: gelu, gelu_new,
 /// gelu_pytorch_tanh, quick_gelu, silu, swish, relu, tanh. Throws FormatError for others.

@@ -6,6 +6,7 @@
 #include "engine/kernels/copy.h"
 #include "engine/kernels/elementwise.h"
 #include "engine/parallel.h"
+#include "nn/parameter_budget.h"
 
 namespace ocellus {
 namespace {
@@ -58,6 +59,7 @@ void Parameter::add_gradient(const Tensor& gradient) {
 }
 
 Parameter& Module::parameter_(const std::string& name, const Shape& shape, Init init) {
+  ParameterBudget::take(name, shape);
   parameters_.emplace_back(name, std::make_unique<Parameter>(shape, init));
   return *parameters_.back().second;
 }

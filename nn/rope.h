@@ -20,6 +20,7 @@ struct RopeConfig {
   double attention_factor = 0;                       // yarn; 0: from factor and mscale
   double mscale = 0, mscale_all_dim = 0;             // yarn
   bool truncate = true;                              // yarn: bounds of the ramp are whole numbers
+  bool operator==(const RopeConfig&) const = default;
 };
 
 /// RopeTables — cos and sin [rows, T, D/2] for positions [rows, T].

@@ -44,6 +44,7 @@ class Bert : public Module {
   /// tanh(W·first token + b);  states [B, T, C] → [B, C].
   Variable pooled(const Variable& states);
   Variable word_table() { return words_.weight().var(); }
+  int64_t vocabulary() const { return words_.weight().shape()[0]; }
 
  private:
   Embedding &words_, &positions_, &types_;
@@ -57,7 +58,7 @@ class Bert : public Module {
 class BertForMaskedLm : public Module {
  public:
   explicit BertForMaskedLm(const BertConfig& config);
-  Bert& body() { return bert_; }
+  Bert& body() const { return bert_; }
   Variable logits(const Variable& states);
 
  private:

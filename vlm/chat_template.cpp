@@ -18,6 +18,10 @@ using nlohmann::json;
 
 constexpr const char* kOwnTemplate =
     "{%- for message in messages -%}\n"
+    "{%- if message['role'] not in ['system', 'user', 'assistant'] -%}\n"
+    "{{- raise_exception('role \"' + message['role'] + '\" is not one of system, user, assistant') "
+    "-}}\n"
+    "{%- endif -%}\n"
     "{{- '<|' + message['role'] + '|>' -}}\n"
     "{%- if message['content'] is string -%}\n"
     "{{- message['content'] -}}\n"
@@ -98,15 +102,40 @@ jinja::Value part_value(const Part& part, size_t message) {
   return jinja::Value::dict(std::move(dict));
 }
 
+/// The value with every string in it marked as the message's.
+jinja::Value marked(const jinja::Value& value, int32_t message) {
+  if (value.is_string()) {
+    jinja::String text(value.string().text);
+    text.marks.push_back({0, text.text.size(), message});
+    return jinja::Value(std::move(text));
+  }
+  if (value.is(jinja::Value::Kind::kList)) {
+    std::vector<jinja::Value> items;
+    for (const jinja::Value& item : value.items()) items.push_back(marked(item, message));
+    return jinja::Value::list(std::move(items));
+  }
+  if (!value.is(jinja::Value::Kind::kDict)) return value;
+  jinja::Dict dict;
+  for (const auto& [key, item] : value.entries().entries) dict.set(key, marked(item, message));
+  return jinja::Value::dict(std::move(dict));
+}
+
 jinja::Value message_value(const Message& message, size_t number, bool as_parts) {
   std::vector<jinja::Value> parts;
   for (const Part& part : message.parts) parts.push_back(part_value(part, number));
   const bool single_text = message.parts.size() == 1 && message.parts[0].kind == Part::Kind::kText;
   jinja::Dict dict;
   dict.set(jinja::Value("role"), jinja::Value(message.role));
-  dict.set(jinja::Value("content"), single_text && !as_parts
-                                        ? *parts[0].entries().find_name("text")
-                                        : jinja::Value::list(std::move(parts)));
+  if (!parts.empty() || !calls_tools(message))  // calls come without
+    dict.set(jinja::Value("content"), single_text && !as_parts
+                                          ? *parts[0].entries().find_name("text")
+                                          : jinja::Value::list(std::move(parts)));
+  if (!message.more.empty()) {
+    const jinja::Value more =
+        marked(jinja::from_json(message.more, fmt::format("message {}", number + 1)),
+               static_cast<int32_t>(number));
+    for (const auto& [key, value] : more.entries().entries) dict.set(key, value);
+  }
   return jinja::Value::dict(std::move(dict));
 }
 
@@ -156,6 +185,8 @@ ChatTemplate::ChatTemplate(const std::string& folder, const Tokenizer& tokenizer
 // The ids that end generation, and of config.json the image place if the tokenizer names none.
 void ChatTemplate::find_stops(const std::string& folder) {
   stops_ = {end_};
+  const std::string generation = folder + "/generation_config.json";
+  if (std::filesystem::is_regular_file(generation)) generation_config_ = read_file(generation);
   for (const char* file : {"/generation_config.json", "/config.json"}) {
     if (!std::filesystem::is_regular_file(folder + file)) continue;
     const json config = load_json(folder + file);
@@ -198,6 +229,8 @@ jinja::String ChatTemplate::render_text(const Conversation& conversation,
   jinja::Dict record;
   record.set(jinja::Value("messages"), jinja::Value::list(std::move(messages)));
   record.set(jinja::Value("add_generation_prompt"), jinja::Value(add_generation_prompt));
+  if (!conversation.tools.empty())
+    record.set(jinja::Value("tools"), jinja::from_json(conversation.tools, conversation.where));
   try {
     return file_.render(jinja::Value::dict(std::move(record)), conversation.where);
   } catch (const jinja::TemplateError& error) {
@@ -208,14 +241,10 @@ jinja::String ChatTemplate::render_text(const Conversation& conversation,
 namespace {
 
 void check_conversation(const Conversation& conversation) {
-  for (const Message& message : conversation.messages) {
-    check<FormatError>(
-        message.role == "system" || message.role == "user" || message.role == "assistant",
-        "{}: role \"{}\" is not one of system, user, assistant", conversation.where, message.role);
+  for (const Message& message : conversation.messages)
     for (const Part& part : message.parts)
       check<FormatError>(part.kind != Part::Kind::kVideo, "{}: videos are not supported",
                          conversation.where);
-  }
 }
 
 /// The message of each image of the conversation.
@@ -312,6 +341,10 @@ Rendered ChatTemplate::render(const Conversation& conversation, bool add_generat
       }
     }
   }
+  if (!file_.body.has_generation())
+    out.unmarked_calls =
+        std::count_if(conversation.messages.begin(), conversation.messages.end(),
+                      [](const Message& m) { return m.role == "assistant" && calls_tools(m); });
   for (const auto& [found, i] : stops)
     out.turn_stops.push_back(found && t.kinds[i] == Span::Kind::kStop ? t.ids[i] : -1);
 
@@ -357,6 +390,11 @@ std::vector<std::string> ChatTemplate::findings(const Rendered& rendered) const 
     missing += stop < 0;
     foreign += stop >= 0 && !is_stop(stop);
   }
+  if (rendered.unmarked_calls)
+    list.push_back(fmt::format(
+        "{} turns of the assistant have tool_calls, of which only what the data say is a "
+        "target, not the template's text around it; {{% generation %}} marks all of it",
+        rendered.unmarked_calls));
   if (missing)
     list.push_back(
         fmt::format("{} of {} turns of the assistant end without a stop token in the targets",

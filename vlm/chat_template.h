@@ -29,6 +29,7 @@ struct Rendered {
   std::vector<Span> spans;
   std::vector<int64_t> image_slots;  // first id of each image
   std::vector<int32_t> turn_stops;   // of each assistant's turn the id that ends it; -1: none
+  int64_t unmarked_calls = 0;        // turns that call tools, by a template without {% generation %}
 };
 
 /// ChatTemplate — messages → text and spans by role. Our own template is
@@ -71,6 +72,8 @@ class ChatTemplate {
   const std::string& jinja() const { return file_.body.source(); }
   /// tokenizer_config.json of the folder that it was read from; empty for our own template.
   const std::string& tokenizer_config() const { return tokenizer_config_; }
+  /// generation_config.json of that folder; empty if it has none.
+  const std::string& generation_config() const { return generation_config_; }
 
  private:
   int32_t special(const std::string& token) const;
@@ -81,7 +84,7 @@ class ChatTemplate {
   Tokenizer tokenizer_;
   int64_t image_tokens_;
   jinja::ChatTemplateFile file_;
-  std::string tokenizer_config_;
+  std::string tokenizer_config_, generation_config_;
   int32_t pad_ = -1, end_ = -1, image_ = -1, begin_ = -1;
   std::vector<int64_t> stops_;
   bool content_as_parts_ = false;  // the template wants [{"type": "text", …}] where a text is alone

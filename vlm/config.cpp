@@ -44,19 +44,20 @@ VisionConfig read_vision_config(const json& config, const std::string& who) {
   c.use_head = family.pool != VisionFamily::Pool::kNone && read.flag("vision_use_head", true);
   c.pooler_size = read.size("pooler_output_size", c.hidden_size);
   c.pooler_act = read.text("pooler_act", "tanh");
-  c.projection_dim = read.size("projection_dim", 512);
+  if (c.model_type == "clip_vision_model") c.projection_dim = read.size("projection_dim", 512);
   if (c.model_type.starts_with("dinov2")) {
-    const double ratio = read.number("mlp_ratio", 4);
-    check<FormatError>(ratio > 0 && ratio <= 64, "{}: mlp_ratio must be from 0 to 64, got {}", who,
-                       ratio);
-    c.intermediate_size = static_cast<int64_t>(static_cast<double>(c.hidden_size) * ratio);
+    c.mlp_ratio = read.number("mlp_ratio", 4);
+    check<FormatError>(c.mlp_ratio > 0 && c.mlp_ratio <= 64,
+                       "{}: mlp_ratio must be from 0 to 64, got {}", who, c.mlp_ratio);
+    c.intermediate_size = static_cast<int64_t>(static_cast<double>(c.hidden_size) * c.mlp_ratio);
+    c.drop_path_rate = read.rate("drop_path_rate");
     c.use_swiglu = read.flag("use_swiglu_ffn", false);
     if (c.use_swiglu)  // two thirds, so that three matrices have as many numbers as two
       c.intermediate_size =
           (static_cast<int64_t>(static_cast<double>(c.intermediate_size * 2) / 3) + 7) / 8 * 8;
     c.layer_scale = read.number("layerscale_value", 1);
     c.use_mask_token = read.flag("use_mask_token", true);
-    c.num_register_tokens = read.size("num_register_tokens", 4);
+    if (family.registers) c.num_register_tokens = read.size("num_register_tokens", 4);
   }
   return c;
 }
@@ -105,6 +106,17 @@ json to_json(const VisionConfig& c) {
     out["pooler_act"] = c.pooler_act;
   } else if (c.model_type == "siglip_vision_model") {
     out["vision_use_head"] = c.use_head;
+  } else if (c.model_type == "clip_vision_model") {
+    out["projection_dim"] = c.projection_dim;
+  } else if (c.model_type.starts_with("dinov2")) {
+    out.erase("intermediate_size");
+    out["mlp_ratio"] = c.mlp_ratio;
+    out["qkv_bias"] = c.qkv_bias;
+    out["layerscale_value"] = c.layer_scale.value_or(1);
+    out["drop_path_rate"] = c.drop_path_rate;
+    out["use_swiglu_ffn"] = c.use_swiglu;
+    if (c.model_type == "dinov2") out["use_mask_token"] = c.use_mask_token;
+    if (c.model_type == "dinov2_with_registers") out["num_register_tokens"] = c.num_register_tokens;
   }
   return out;
 }

@@ -37,6 +37,7 @@ struct DecoderConfig {
   double dropout = 0;  // ours: on the outputs of attention and feed-forward, in training only
   int64_t bos_token_id = -1, pad_token_id = -1;
   std::vector<int64_t> eos_token_ids;
+  bool operator==(const DecoderConfig&) const = default;
 };
 
 /// VisionConfig — an image encoder (the families of vit.h).
@@ -52,9 +53,12 @@ struct VisionConfig {
   int64_t pooler_size = 0;
   std::string pooler_act = "tanh";
   std::optional<double> layer_scale;  // DINOv2's LayerScale at the start
+  double drop_path_rate = 0;          // DINOv2: branches left out of samples in training
+  double mlp_ratio = 4;
   bool use_swiglu = false, use_mask_token = false;
   int64_t num_register_tokens = 0;
   int64_t projection_dim = 512;  // CLIP's common space
+  bool operator==(const VisionConfig&) const = default;
 };
 
 /// TextEncoderConfig — CLIP's or SigLIP's text tower.

@@ -36,6 +36,12 @@ class ConfigReader {
     check<FormatError>(object_[key].is_number(), "{}: {} must be a number", who_, key);
     return object_[key].get<double>();
   }
+  /// A probability below 1; 0 if absent.
+  double rate(const char* key) const {
+    const double p = number(key, 0);
+    check<FormatError>(p >= 0 && p < 1, "{}: {} must be from 0 to below 1, got {}", who_, key, p);
+    return p;
+  }
   bool flag(const char* key, bool fallback) const {
     if (!has(key)) return fallback;
     check<FormatError>(object_[key].is_boolean(), "{}: {} must be true or false", who_, key);

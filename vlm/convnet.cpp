@@ -1,6 +1,7 @@
 #include "vlm/convnet.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "engine/kernels/copy.h"
 #include "vlm/config_reader.h"
@@ -48,6 +49,7 @@ ConvnetConfig read_convnet_config(const json& config, const std::string& who) {
   c.patch_size = read.side("patch_size", 4);
   c.initializer_range = read.number("initializer_range", 0.02);
   c.layer_norm_eps = read.number("layer_norm_eps", 1e-12);
+  c.drop_path_rate = read.rate("drop_path_rate");
   const std::string layer = read.text("layer_type", "bottleneck");
   check<FormatError>(layer == "bottleneck" || layer == "basic",
                      "{}: layer_type \"{}\" is not one of basic, bottleneck", who, layer);
@@ -154,8 +156,9 @@ Variable ChannelNorm::operator()(const Variable& x) {
   return permute(norm_(permute(x, {0, 2, 3, 1})), {0, 3, 1, 2});
 }
 
-ConvNextV2Layer::ConvNextV2Layer(const ConvnetConfig& c, int64_t dim)
+ConvNextV2Layer::ConvNextV2Layer(const ConvnetConfig& c, int64_t dim, double drop_path)
     : act_(c.hidden_act),
+      drop_path_(drop_path),
       dwconv_(
           child_<Conv2d>("dwconv", dim, dim, 7, ConvShape{1, 3, dim}, true, c.initializer_range)),
       norm_(child_<LayerNorm>("layernorm", dim, kStageEps)),
@@ -168,7 +171,7 @@ Variable ConvNextV2Layer::operator()(const Variable& x) {
   const Variable rows = norm_(permute(dwconv_(x), {0, 2, 3, 1}));  // [B, h, w, C]
   const Variable wide = activation(act_, pwconv1_(rows));
   const Variable y = pwconv2_(global_response_norm(wide, grn_weight_.var(), grn_bias_.var()));
-  return add(x, permute(y, {0, 3, 1, 2}));
+  return add(x, apply_drop_path(permute(y, {0, 3, 1, 2}), drop_path_));
 }
 
 ConvNextV2::ConvNextV2(const ConvnetConfig& c)
@@ -177,7 +180,8 @@ ConvNextV2::ConvNextV2(const ConvnetConfig& c)
                               c.initializer_range)),
       patches_norm_(child_<ChannelNorm>("embeddings.layernorm", c.hidden_sizes[0], kStageEps)),
       norm_(child_<LayerNorm>("layernorm", c.hidden_sizes.back(), c.layer_norm_eps)) {
-  int64_t channels = c.hidden_sizes[0];
+  int64_t channels = c.hidden_sizes[0], layer = 0;
+  const int64_t layers = std::accumulate(c.depths.begin(), c.depths.end(), int64_t{0});
   for (size_t i = 0; i < c.depths.size(); ++i) {
     const std::string name = fmt::format("encoder.stages.{}.", i);
     Stage stage;
@@ -187,9 +191,11 @@ ConvNextV2::ConvNextV2(const ConvnetConfig& c)
                                          2, ConvShape{.stride = 2}, true, c.initializer_range);
     }
     channels = c.hidden_sizes[i];
-    for (int64_t k = 0; k < c.depths[i]; ++k)
-      stage.layers.push_back(
-          &child_<ConvNextV2Layer>(fmt::format("{}layers.{}", name, k), c, channels));
+    for (int64_t k = 0; k < c.depths[i]; ++k, ++layer) {
+      const double share = layers > 1 ? double(layer) / double(layers - 1) : 0;
+      stage.layers.push_back(&child_<ConvNextV2Layer>(fmt::format("{}layers.{}", name, k), c,
+                                                      channels, c.drop_path_rate * share));
+    }
     stages_.push_back(std::move(stage));
   }
 }

@@ -17,6 +17,7 @@ struct ConvnetConfig {
   std::vector<int64_t> hidden_sizes, depths;  // one a stage
   double initializer_range = 0.02, layer_norm_eps = 1e-12;
   int64_t embedding_size = 64, patch_size = 4;  // of the stem: ResNet's channels, ConvNeXt's stride
+  double drop_path_rate = 0;                    // ConvNeXt: of the last layer; rises to it from 0
   bool bottleneck = true;
   bool downsample_in_first_stage = false, downsample_in_bottleneck = false;
 };
@@ -106,11 +107,12 @@ class ChannelNorm : public Module {
 /// position.
 class ConvNextV2Layer : public Module {
  public:
-  ConvNextV2Layer(const ConvnetConfig& config, int64_t dim);
+  ConvNextV2Layer(const ConvnetConfig& config, int64_t dim, double drop_path);
   Variable operator()(const Variable& x);
 
  private:
   std::string act_;
+  double drop_path_;
   Conv2d& dwconv_;
   LayerNorm& norm_;
   Linear& pwconv1_;

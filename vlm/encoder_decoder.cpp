@@ -166,6 +166,11 @@ EncoderDecoder::EncoderDecoder(const T5Config& c)
       head_(c.tied_head ? nullptr
                         : &child_<Linear>("lm_head", c.d_model, c.vocab_size, false, 1.0)) {}
 
+void EncoderDecoder::tie_head() {
+  if (head_) drop_(*head_);
+  head_ = nullptr;
+}
+
 Variable EncoderDecoder::encode(const Variable& x, const Tensor& segments) {
   T5Pass pass;
   pass.segments = segments;

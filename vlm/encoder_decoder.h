@@ -85,6 +85,8 @@ class EncoderDecoder : public Module {
   /// Decoder states as the head reads them, scaled if the config says so;  ids [B, T] → [B, T, C].
   Variable decode(const Tensor& ids, const T5Pass& pass);
   Variable logits(const Variable& decoded) { return linear(decoded, head_weight()); }
+  /// Without a head of its own: the shared table is used for the logits.
+  void tie_head();
   Variable head_weight() { return head_ ? head_->adapted_weight() : shared_.weight().var(); }
   /// decoder_start_token_id, then the labels without their last; -100 becomes the pad token.
   Tensor shifted_right(const Tensor& labels) const;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,11 +27,22 @@ struct HfInputs {
 
 using HfOutputs = std::map<std::string, Variable>;
 
+/// HfSample — what a call of a model needs at least, to try it.
+struct HfSample {
+  int64_t vocabulary = 0;                        // input_ids, if not 0
+  bool decodes = false;                          // decoder_input_ids as well
+  int64_t image_size = 0, channels = 3;          // pixel_values, if not 0
+  int64_t image_tokens = 0, image_token_id = 0;  // ids that stand for one picture
+};
+
 class HfModel : public Module {
  public:
   /// Outputs by their transformers name, nested ones with dots; "loss" if labels or return_loss
   /// ask.
   virtual HfOutputs forward(const HfInputs& inputs) = 0;
+  virtual HfSample sample() const = 0;
+  /// Called with the names in the checkpoint before it is read: where the file decides the form.
+  virtual void before_load(const std::set<std::string>&) {}
   /// Greedy or sampled continuation of input_ids, prompt included, rows padded; throws if the class
   /// cannot generate.
   virtual Tensor generate(const HfInputs& inputs, const GenerateOptions& options);
@@ -57,6 +69,7 @@ HfFactory hf_factory() {
 }
 void add_text_models(HfFactories& table);    // hf_text.cpp
 void add_vision_models(HfFactories& table);  // hf_vision.cpp
+void add_llava_models(HfFactories& table);   // hf_llava.cpp
 
 /// make_hf_model — an uninitialised model of `architecture`. FormatError for one that is not in the
 /// tables, naming those that are.

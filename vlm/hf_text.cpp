@@ -54,6 +54,7 @@ class HfCausalLm : public HfModel {
   }
 
   Decoder* decoder() override { return &decoder_; }
+  HfSample sample() const override { return {.vocabulary = decoder_.config().vocab_size}; }
 
  private:
   Decoder& decoder_;
@@ -94,6 +95,15 @@ class HfT5 : public HfModel {
                   options);
   }
 
+  // transformers 5 ties the head of T5 1.1 and mT5, too, unless the file has one.
+  void before_load(const std::set<std::string>& names) override {
+    if (!names.contains("lm_head.weight")) model_.tie_head();
+  }
+
+  HfSample sample() const override {
+    return {.vocabulary = model_.config().vocab_size, .decodes = true};
+  }
+
  private:
   Variable encode(const HfInputs& in, const Tensor& segments) {
     return model_.encode(model_.embed(in.need("input_ids")), segments);
@@ -110,6 +120,7 @@ class HfBert : public HfModel {
                                   in.get("position_ids"));
     return {{"last_hidden_state", states}, {"pooler_output", bert_.pooled(states)}};
   }
+  HfSample sample() const override { return {.vocabulary = bert_.vocabulary()}; }
 
  private:
   Bert& bert_;
@@ -127,6 +138,7 @@ class HfBertForMaskedLm : public HfModel {
       add_loss(out, label_loss(out["logits"], labels));
     return out;
   }
+  HfSample sample() const override { return {.vocabulary = model_.body().vocabulary()}; }
 
  private:
   BertForMaskedLm& model_;

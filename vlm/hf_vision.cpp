@@ -20,6 +20,9 @@ EncoderOutput encode_image(VisionEncoder& encoder, const HfInputs& in) {
       constant(in.need("pixel_values")),
       {.interpolate = in.flag("interpolate_pos_encoding"), .masked = in.get("bool_masked_pos")});
 }
+HfSample image_sample(const VisionEncoder& encoder) {
+  return {.image_size = encoder.config().image_size, .channels = encoder.config().num_channels};
+}
 EncoderOutput encode_text(TextEncoder& encoder, const HfInputs& in) {
   return encoder(in.need("input_ids"), in.get("attention_mask"), in.get("position_ids"));
 }
@@ -34,6 +37,7 @@ class HfVision : public HfModel {
     add_encoder(out, "", encode_image(encoder_, in));
     return out;
   }
+  HfSample sample() const override { return image_sample(encoder_); }
 
  private:
   VisionEncoder& encoder_;
@@ -44,13 +48,15 @@ template <class Net>
 class HfConvnet : public HfModel {
  public:
   HfConvnet(const json& config, const std::string& who)
-      : net_(child_<Net>("", read_convnet_config(config, who))) {}
+      : config_(read_convnet_config(config, who)), net_(child_<Net>("", config_)) {}
   HfOutputs forward(const HfInputs& in) override {
     const ConvnetOutput out = net_(constant(in.need("pixel_values")));
     return {{"last_hidden_state", out.features}, {"pooler_output", out.pooled}};
   }
+  HfSample sample() const override { return {.image_size = 64, .channels = config_.num_channels}; }
 
  private:
+  ConvnetConfig config_;
   Net& net_;
 };
 
@@ -64,6 +70,7 @@ class HfTextTower : public HfModel {
     add_encoder(out, "", encode_text(encoder_, in));
     return out;
   }
+  HfSample sample() const override { return {.vocabulary = encoder_.config().vocab_size}; }
 
  private:
   TextEncoder& encoder_;
@@ -80,6 +87,7 @@ class HfClipVisionProjected : public HfModel {
     const EncoderOutput encoded = encode_image(encoder_, in);
     return {{"last_hidden_state", encoded.tokens}, {"image_embeds", projection_(encoded.pooled)}};
   }
+  HfSample sample() const override { return image_sample(encoder_); }
 
  private:
   VisionEncoder& encoder_;
@@ -95,6 +103,7 @@ class HfClipTextProjected : public HfModel {
     const EncoderOutput encoded = encode_text(encoder_, in);
     return {{"last_hidden_state", encoded.tokens}, {"text_embeds", projection_(encoded.pooled)}};
   }
+  HfSample sample() const override { return {.vocabulary = encoder_.config().vocab_size}; }
 
  private:
   explicit HfClipTextProjected(const TextEncoderConfig& config)
@@ -121,6 +130,13 @@ json tower_config(const json& config, const std::string& key, const std::string&
 
 /// Two towers and the logits of all pairs; what CLIP and SigLIP have in common.
 class HfTwoTowers : public HfModel {
+ public:
+  HfSample sample() const override {
+    HfSample sample = image_sample(vision_);
+    sample.vocabulary = text_.config().vocab_size;
+    return sample;
+  }
+
  protected:
   HfTwoTowers(const json& config, const std::string& who, const std::string& family)
       : text_(child_<TextEncoder>(

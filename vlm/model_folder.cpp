@@ -33,7 +33,9 @@ void save_model_folder(const std::string& folder, Vlm& model, const ChatTemplate
                                                            : chat.tokenizer_config());
   write_file_atomic(folder + "/chat_template.jinja", chat.jinja());
   write_file_atomic(folder + "/preprocessor_config.json", processor.config_json());
-  write_file_atomic(folder + "/generation_config.json", generation.dump(2) + "\n");
+  write_file_atomic(folder + "/generation_config.json", chat.generation_config().empty()
+                                                            ? generation.dump(2) + "\n"
+                                                            : chat.generation_config());
   save_safetensors(folder + "/model.safetensors", vlm_file_tensors(model));
 }
 

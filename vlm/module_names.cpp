@@ -22,6 +22,7 @@ constexpr ModuleRule kRules[] = {
     {"Dinov2", ".attention.attention.key.", ".attention.k_proj."},
     {"Dinov2", ".attention.attention.value.", ".attention.v_proj."},
     {"Dinov2", ".attention.output.dense.", ".attention.o_proj."},
+    {"Dinov2", ".mlp.weights_out.", ".mlp.down_proj."},
     {"GPTNeoX", "^embed_out.", "lm_head."},
     {"Llava", "^language_model.lm_head.", "lm_head."},
     {"Llava", "^language_model.model.", "model.language_model."},

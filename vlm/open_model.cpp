@@ -30,25 +30,12 @@ Tensor sample_ids(int64_t rows, int64_t tokens, int64_t vocabulary) {
   return Tensor::from(ids, {rows, tokens});
 }
 
-Tensor sample_pixels(int64_t count, int64_t size) {
-  Tensor pixels = Tensor::empty({count, 3, size, size}, DType::kF32);
+Tensor sample_pixels(int64_t count, int64_t channels, int64_t size) {
+  Tensor pixels = Tensor::empty({count, channels, size, size}, DType::kF32);
   float* data = pixels.mutable_data<float>("sample");
   for (int64_t i = 0; i < pixels.numel(); ++i)
     data[i] = 2 * uniform01(kSampleKey.word(static_cast<uint64_t>(i))) - 1;
   return pixels;
-}
-
-int64_t size_in(const json& config, const char* key) {
-  for (const char* part : {"", "text_config", "vision_config"}) {
-    const json* at = &config;
-    if (*part) {
-      auto found = config.find(part);
-      if (found == config.end() || !found->is_object()) continue;
-      at = &*found;
-    }
-    if (at->contains(key) && at->at(key).is_number_integer()) return at->at(key).get<int64_t>();
-  }
-  return 0;
 }
 
 class OpenVlm : public OpenModel {
@@ -76,7 +63,7 @@ class OpenVlm : public OpenModel {
       ids.push_back(id);
     for (int64_t i = 0; i < slots; ++i) rows.push_back(i);
     batch.ids = Tensor::from(ids, {1, static_cast<int64_t>(ids.size())});
-    batch.pixels = sample_pixels(1, config.vision.image_size);
+    batch.pixels = sample_pixels(1, 3, config.vision.image_size);
     batch.image_rows = Tensor::from(rows, {slots});
     return {{"logits", model_->language().logits(model_->hidden(batch)).value()}};
   }
@@ -89,16 +76,15 @@ class OpenVlm : public OpenModel {
 
 class OpenHf : public OpenModel {
  public:
-  OpenHf(const std::string& folder, std::string architecture, const json& config)
+  OpenHf(const std::string& folder, std::string architecture)
       : architecture_(std::move(architecture)),
         model_(load_hf_model(folder, architecture_, DType::kF32)) {
-    if (const int64_t vocabulary = size_in(config, "vocab_size"); vocabulary > 0) {
-      inputs_.tensors["input_ids"] = sample_ids(2, 12, vocabulary);
-      if (config.value("is_encoder_decoder", false))
-        inputs_.tensors["decoder_input_ids"] = sample_ids(2, 7, vocabulary);
-    }
-    if (const int64_t size = size_in(config, "image_size"); size > 0)
-      inputs_.tensors["pixel_values"] = sample_pixels(2, size);
+    const HfSample sample = model_->sample();
+    if (sample.vocabulary > 0) inputs_.tensors["input_ids"] = sample_ids(2, 12, sample.vocabulary);
+    if (sample.decodes) inputs_.tensors["decoder_input_ids"] = sample_ids(2, 7, sample.vocabulary);
+    if (sample.image_size > 0)
+      inputs_.tensors["pixel_values"] = sample_pixels(2, sample.channels, sample.image_size);
+    if (sample.image_tokens > 0) place_image_tokens(sample);
   }
   Module& module() override { return *model_; }
   NameMap file_name() const override { return {}; }
@@ -113,6 +99,20 @@ class OpenHf : public OpenModel {
   }
 
  private:
+  // One picture in front of each text, in the ids that stand for it.
+  void place_image_tokens(const HfSample& sample) {
+    std::vector<int64_t> ids;
+    const auto text = inputs_.tensors["input_ids"].to_vector<int64_t>();
+    for (int64_t row = 0; row < 2; ++row) {
+      ids.insert(ids.end(), static_cast<size_t>(sample.image_tokens), sample.image_token_id);
+      for (int64_t t = 0; t < 12; ++t) {
+        const int64_t id = text[static_cast<size_t>(row * 12 + t)];
+        ids.push_back(id == sample.image_token_id ? (id + 1) % sample.vocabulary : id);
+      }
+    }
+    inputs_.tensors["input_ids"] = Tensor::from(ids, {2, sample.image_tokens + 12});
+  }
+
   std::string architecture_;
   std::unique_ptr<HfModel> model_;
   HfInputs inputs_;
@@ -127,11 +127,7 @@ ModelOutputs OpenModel::sample_outputs(DType precision) {
 }
 
 std::vector<std::pair<std::string, Tensor>> OpenModel::file_tensors() {
-  const NameMap rename = file_name();
-  std::vector<std::pair<std::string, Tensor>> tensors;
-  for (auto& [name, parameter] : module().parameters())
-    tensors.emplace_back(rename ? rename(name) : name, parameter->value());
-  return tensors;
+  return stored_tensors(module(), file_name());
 }
 
 std::unique_ptr<OpenModel> open_model(const std::string& folder) {
@@ -143,10 +139,10 @@ std::unique_ptr<OpenModel> open_model(const std::string& folder) {
     const json architectures = config.value("architectures", json::array());
     const std::string architecture =
         architectures.empty() ? "" : architectures.at(0).get<std::string>();
-    if (type == "idefics3" || type == "llava" || type == "ocellus_vlm")
+    if (type == "idefics3" || vlm_is_llava(config) || type == "ocellus_vlm")
       return std::make_unique<OpenVlm>(folder, architecture);
     check<FormatError>(!architecture.empty(), "{}: architectures must name a class", path);
-    return std::make_unique<OpenHf>(folder, architecture, config);
+    return std::make_unique<OpenHf>(folder, architecture);
   } catch (const json::exception& error) {
     fail<FormatError>("{}: {}", path, error.what());
   }
@@ -219,9 +215,10 @@ std::vector<std::pair<std::string, Tensor>> stored_like(
   const CheckpointReader reader(like);
   bool all_low = true;
   for (const std::string& name : reader.names())
-    all_low = all_low && reader.info(name).stored == "BF16";
+    all_low = all_low && (reader.info(name).stored == "BF16" || reader.info(name).stored == "I64");
   for (auto& [name, tensor] : tensors)
-    if (all_low || (reader.contains(name) && reader.info(name).stored == "BF16"))
+    if (is_floating(tensor.dtype()) &&
+        (all_low || (reader.contains(name) && reader.info(name).stored == "BF16")))
       tensor = tensor.to(DType::kBF16);
   return tensors;
 }

@@ -31,7 +31,7 @@ class OpenModel {
   Adapters load_adapters(const std::string& folder) {
     return load_lora(module(), folder, {module_name(), file_name()});
   }
-  /// Parameters by their file names, for save_model_tensors.
+  /// Parameters and buffers by their file names, for save_model_tensors.
   std::vector<std::pair<std::string, Tensor>> file_tensors();
 
  protected:

@@ -224,8 +224,7 @@ void Trainer::load_state(const std::string& folder) {
 }
 
 void Trainer::save_checkpoint() {
-  NamedTensors parameters, optimizer = setup_.optimizer->state();
-  for (auto& [name, parameter] : model_->parameters()) parameters.emplace_back(name, parameter->value());
+  const NamedTensors parameters = stored_tensors(*model_), optimizer = setup_.optimizer->state();
   json entries = json::object();
   for (const RecipeEntry& entry : recipe_entries(recipe_))
     if (entry.changes_result) entries[entry.key] = entry.value;

@@ -84,6 +84,7 @@ Variable PackedSwiGlu::operator()(const Variable& x) {
 
 EncoderLayer::EncoderLayer(const EncoderConfig& c, const EncoderNames& names)
     : dropout_(c.dropout),
+      drop_path_(c.drop_path),
       norm1_(child_<LayerNorm>(names.norm1, c.dim, c.eps)),
       attention_(child_<Attention>(names.attention, AttentionConfig{.dim = c.dim,
                                                                     .heads = c.heads,
@@ -112,7 +113,7 @@ EncoderLayer::EncoderLayer(const EncoderConfig& c, const EncoderNames& names)
 Variable EncoderLayer::operator()(const Variable& x, const AttentionMask& mask) {
   auto residual = [&](const Variable& to, Variable branch, Parameter* scale) {
     if (scale) branch = mul(branch, scale->var());
-    return add(to, apply_dropout(branch, dropout_));
+    return add(to, apply_drop_path(apply_dropout(branch, dropout_), drop_path_));
   };
   const Variable h = residual(x, attention_(norm1_(x), mask), scale1_);
   const Variable normed = norm2_(h);
@@ -167,10 +168,18 @@ VisionEncoder::VisionEncoder(const VisionConfig& c)
   positions_ = &parameter_(f.positions, rows(side * side + (class_ ? 1 : 0)), normal);
   patches_ = &child_<PatchEmbed>(f.patches, c.num_channels, dim, c.patch_size, f.patch_bias);
   if (f.pre_norm) pre_norm_ = &child_<LayerNorm>(f.pre_norm, dim, c.layer_norm_eps);
-  const EncoderConfig block{
-      dim,          c.num_hidden_layers, c.num_attention_heads, c.intermediate_size,
-      c.hidden_act, c.layer_norm_eps,    c.initializer_range,   c.dropout,
-      c.qkv_bias,   c.layer_scale,       c.use_swiglu};
+  const EncoderConfig block{.dim = dim,
+                            .layers = c.num_hidden_layers,
+                            .heads = c.num_attention_heads,
+                            .hidden = c.intermediate_size,
+                            .act = c.hidden_act,
+                            .eps = c.layer_norm_eps,
+                            .deviation = c.initializer_range,
+                            .dropout = c.dropout,
+                            .drop_path = c.drop_path_rate,
+                            .qkv_bias = c.qkv_bias,
+                            .layer_scale = c.layer_scale,
+                            .swiglu = c.use_swiglu};
   for (int64_t i = 0; i < c.num_hidden_layers; ++i)
     layers_.push_back(&child_<EncoderLayer>(f.block->layer + std::to_string(i), block, *f.block));
   norm_ = &child_<LayerNorm>(f.norm, dim, c.layer_norm_eps);
@@ -203,7 +212,8 @@ Variable VisionEncoder::positions(int64_t height, int64_t width, bool interpolat
   return reshape(class_ ? concat({slice(table, 0, 0, 1), grid}, 0) : grid, {1, -1, dim});
 }
 
-// Patches, masked where asked; class token in front, positions added, registers behind the class.
+// Patches, masked where asked; class token in front, positions added, registers behind the class;
+// the norm in front of the blocks, if there is one.
 Variable VisionEncoder::embed(const Variable& pixels, const VisionPass& pass) {
   const int64_t batch = pixels.dim(0), dim = config_.hidden_size;
   Variable x = (*patches_)(pixels);
@@ -223,20 +233,27 @@ Variable VisionEncoder::embed(const Variable& pixels, const VisionPass& pass) {
   x = add(x, positions(pixels.dim(2) / config_.patch_size, pixels.dim(3) / config_.patch_size,
                        pass.interpolate));
   if (registers_) x = concat({slice(x, 1, 0, 1), row(*registers_), slice(x, 1, 1, x.dim(1))}, 1);
-  return apply_dropout(x, dropout_);
+  x = apply_dropout(x, dropout_);
+  return pre_norm_ ? (*pre_norm_)(x) : x;
+}
+
+Variable VisionEncoder::block(size_t index, const Variable& x) {
+  EncoderLayer* const layer = layers_[index];
+  if (!checkpointing_) return (*layer)(x, {});
+  return checkpoint([layer](const Variables& in) { return Variables{(*layer)(in[0], {})}; },
+                    {x})[0];
 }
 
 EncoderOutput VisionEncoder::operator()(const Variable& pixels, const VisionPass& pass) {
   Variable x = embed(pixels, pass);
-  if (pre_norm_) x = (*pre_norm_)(x);
-  for (EncoderLayer* layer : layers_) {
-    if (checkpointing_)
-      x = checkpoint([layer](const Variables& in) { return Variables{(*layer)(in[0], {})}; },
-                     {x})[0];
-    else
-      x = (*layer)(x, {});
-  }
+  for (size_t i = 0; i < layers_.size(); ++i) x = block(i, x);
   return pooled(x);
+}
+
+Variables VisionEncoder::states(const Variable& pixels, const VisionPass& pass) {
+  Variables states = {embed(pixels, pass)};
+  for (size_t i = 0; i < layers_.size(); ++i) states.push_back(block(i, states.back()));
+  return states;
 }
 
 EncoderOutput VisionEncoder::pooled(const Variable& x) {

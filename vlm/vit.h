@@ -21,7 +21,7 @@ extern const EncoderNames kClipNames, kVitNames, kDinov2Names;
 struct EncoderConfig {
   int64_t dim = 0, layers = 0, heads = 0, hidden = 0;
   std::string act;
-  double eps = 1e-6, deviation = 0.02, dropout = 0;
+  double eps = 1e-6, deviation = 0.02, dropout = 0, drop_path = 0;
   bool qkv_bias = true;
   std::optional<double> layer_scale;  // at the start; absent: no scale
   bool swiglu = false;                // PackedSwiGlu in place of Mlp
@@ -48,7 +48,7 @@ class EncoderLayer : public Module {
   void set_dropout(double p) { dropout_ = p; }
 
  private:
-  double dropout_;
+  double dropout_, drop_path_;
   LayerNorm& norm1_;
   Attention& attention_;
   Parameter *scale1_, *scale2_;
@@ -105,6 +105,9 @@ class VisionEncoder : public Module {
   /// pixels [B, 3, H, W]. Sizes other than the config's resize the position table if `interpolate`,
   /// else they are a ShapeError.
   EncoderOutput operator()(const Variable& pixels, const VisionPass& pass);
+  /// What goes into the first block, and what comes out of each: layers + 1 tensors [B, N, C],
+  /// before the last norm (`hidden_states` of transformers).
+  Variables states(const Variable& pixels, const VisionPass& pass);
   const VisionConfig& config() const { return config_; }
   /// Recompute each block in backward instead of keeping its activations.
   void set_checkpointing(bool on) { checkpointing_ = on; }
@@ -113,6 +116,7 @@ class VisionEncoder : public Module {
  private:
   Variable positions(int64_t height, int64_t width, bool interpolate);
   Variable embed(const Variable& pixels, const VisionPass& pass);
+  Variable block(size_t layer, const Variable& x);
   EncoderOutput pooled(const Variable& x);
 
   VisionConfig config_;

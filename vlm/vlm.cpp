@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/json.h"
+#include "nn/parameter_budget.h"
 
 namespace ocellus {
 
@@ -53,7 +54,9 @@ Variable Vlm::hidden(const VlmBatch& batch) {
 }
 
 std::string vlm_model_type(const VlmConfig& c) {
-  const bool siglip = c.vision.model_type != "vit" && !c.vision.use_head;
+  const std::string& tower = c.vision.model_type;
+  const bool siglip = !c.vision.use_head && (tower == "siglip_vision_model" ||
+                                             tower.starts_with("idefics3") || tower == "smolvlm_vision");
   if (siglip && c.connector.kind != "mlp") return "idefics3";
   if (siglip) return "llava";
   return "ocellus_vlm";
@@ -70,10 +73,16 @@ constexpr NameRule kNameRules[] = {
     {"idefics3", "vision.", "model.vision_model."},
     {"idefics3", "connector.", "model.connector."},
     {"idefics3", "language.model.", "model.text_model."},
+    {"idefics3", "language.transformer.", "model.text_model."},  // GPT-2, MPT
+    {"idefics3", "language.gpt_neox.", "model.text_model."},
+    {"idefics3", "language.embed_out.", "lm_head."},
     {"idefics3", "language.lm_head.", "lm_head."},
     {"llava", "vision.", "vision_tower.", "model.vision_tower."},
     {"llava", "connector.", "multi_modal_projector.", "model.multi_modal_projector."},
     {"llava", "language.model.", "language_model.model.", "model.language_model."},
+    {"llava", "language.transformer.", "language_model.transformer.", "model.language_model."},
+    {"llava", "language.gpt_neox.", "language_model.gpt_neox.", "model.language_model."},
+    {"llava", "language.embed_out.", "language_model.embed_out.", "lm_head."},
     {"llava", "language.lm_head.", "language_model.lm_head.", "lm_head."},
 };
 
@@ -126,6 +135,20 @@ std::string vlm_config_json(const VlmConfig& c) {
   return root.dump(2) + "\n";
 }
 
+namespace {
+// A nested config; absent: the defaults of its class.
+json part(const json& root, const char* key) {
+  const json found = root.value(key, json());
+  return found.is_null() ? json::object() : found;
+}
+}  // namespace
+
+bool vlm_is_llava(const json& root) {
+  return root.value("model_type", "") == "llava" && root.value("vision_feature_layer", json()) == -1 &&
+         root.value("vision_feature_select_strategy", "default") == "full" &&
+         part(root, "vision_config").value("model_type", "") == "siglip_vision_model";
+}
+
 VlmConfig read_vlm_config(const std::string& folder) {
   const std::string path = folder + "/config.json";
   const json root = load_json(path);
@@ -134,8 +157,8 @@ VlmConfig read_vlm_config(const std::string& folder) {
     check<FormatError>(type == "idefics3" || type == "llava" || type == "ocellus_vlm",
                        "{}: model_type \"{}\" is not one of idefics3, llava, ocellus_vlm", path, type);
     VlmConfig c;
-    c.vision = read_vision_config(root.at("vision_config"), path + ": vision_config");
-    c.language = read_decoder_config(root.at("text_config"), path + ": text_config");
+    c.vision = read_vision_config(part(root, "vision_config"), path + ": vision_config");
+    c.language = read_decoder_config(part(root, "text_config"), path + ": text_config");
     if (root.contains("tie_word_embeddings"))
       c.language.tie_word_embeddings = root["tie_word_embeddings"].get<bool>();
     c.image_token_id = root.contains("image_token_id") ? root["image_token_id"].get<int64_t>()
@@ -147,6 +170,10 @@ VlmConfig read_vlm_config(const std::string& folder) {
       c.connector.kind = "mlp";
       c.connector.hidden_act = root.value("projector_hidden_act", "gelu");
       c.vision.use_head = false;
+      check<FormatError>(vlm_is_llava(root),
+                         "{}: of model_type llava, only a SigLIP tower whose last layer is read whole is "
+                         "trained here (vision_feature_layer -1, vision_feature_select_strategy full)",
+                         path);
     } else {
       const json& connector = root.at("connector_config");
       c.connector.kind = connector.at("kind").get<std::string>();
@@ -164,18 +191,19 @@ VlmConfig read_vlm_config(const std::string& folder) {
 
 std::vector<std::pair<std::string, Tensor>> vlm_file_tensors(Vlm& model) {
   const std::string type = vlm_model_type(model.config());
-  std::vector<std::pair<std::string, Tensor>> list;
-  for (auto& [name, parameter] : model.parameters())
-    list.emplace_back(vlm_file_name(type, name), parameter->value());
-  return list;
+  return stored_tensors(model, [&](const std::string& name) { return vlm_file_name(type, name); });
 }
 
 std::unique_ptr<Vlm> load_vlm(const std::string& folder, DType dtype) {
   const VlmConfig config = read_vlm_config(folder);
   ParameterDType scope(dtype);
-  auto model = std::make_unique<Vlm>(config);
+  const CheckpointReader checkpoint(folder);
+  auto model = [&] {
+    const ParameterBudget budget(checkpoint, folder + "/config.json");
+    return std::make_unique<Vlm>(config);
+  }();
   const std::string type = vlm_model_type(config);
-  load_parameters(*model, CheckpointReader(folder),
+  load_parameters(*model, checkpoint,
                   [&](const std::string& name) { return vlm_file_name(type, name); });
   return model;
 }

@@ -2,6 +2,7 @@
 // place of image slots in the text stream.
 #pragma once
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "nn/checkpoint_file.h"
@@ -72,7 +73,10 @@ std::string vlm_module_name(const std::string& model_type, const std::string& na
 std::string vlm_config_json(const VlmConfig& config);
 VlmConfig read_vlm_config(const std::string& folder);
 
-/// Parameters by their file names, for save_safetensors (tied heads once).
+/// A config of model_type llava that a Vlm can hold: SigLIP's last layer, all its tokens.
+bool vlm_is_llava(const nlohmann::json& config);
+
+/// Parameters and buffers by their file names, for save_safetensors (tied heads once).
 std::vector<std::pair<std::string, Tensor>> vlm_file_tensors(Vlm& model);
 
 /// load_vlm — a model folder (config.json and weights) as a Vlm in `dtype`.

@@ -1,6 +1,7 @@
 #include "data/jinja/chat.h"
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "engine/file.h"
@@ -27,32 +28,51 @@ void add_tokens(const json& config, Dict& tokens) {
   }
 }
 
+struct NamedTemplate {
+  std::string text, who;
+};
+using NamedTemplates = std::map<std::string, NamedTemplate>;
+
 /// "chat_template": a string, or [{"name": "default", "template": …}, …].
-std::optional<std::string> template_in(const json& config, const std::string& path) {
-  const auto found = config.find("chat_template");
-  if (found == config.end() || found->is_null()) return std::nullopt;
-  if (found->is_string()) return found->get<std::string>();
-  if (found->is_array())
-    for (const json& named : *found)
-      if (named.is_object() && named.value("name", json()) == "default" &&
-          named.contains("template") && named["template"].is_string())
-        return named["template"].get<std::string>();
-  fail<FormatError>(
-      "{}: chat_template must be a string, or a list with a template named \"default\"", path);
+NamedTemplates templates_in(const json& config, const std::string& path) {
+  NamedTemplates found;
+  const auto value = config.find("chat_template");
+  if (value == config.end() || value->is_null()) return found;
+  if (value->is_string()) return {{"default", {value->get<std::string>(), path}}};
+  check<FormatError>(value->is_array(), "{}: must be a string, or a list of named templates", path);
+  for (const json& named : *value) {
+    check<FormatError>(named.is_object() && named.value("name", json()).is_string() &&
+                           named.value("template", json()).is_string(),
+                       "{}: an entry of the list must have name and template, both strings", path);
+    const auto name = named["name"].get<std::string>();
+    const bool first = found
+                           .emplace(name, NamedTemplate{named["template"].get<std::string>(),
+                                                        path + " \"" + name + "\""})
+                           .second;
+    check<FormatError>(first, "{}: two templates are named \"{}\"", path, name);
+  }
+  return found;
 }
 
-std::optional<Template> find_template(const std::string& folder, const json& tokenizer_config) {
-  const std::string path = folder + "/chat_template.jinja";
-  if (std::filesystem::is_regular_file(path))
-    return Template(read_file(path, kMaxTemplateBytes), path);
+NamedTemplates find_templates(const std::string& folder, const json& tokenizer_config) {
+  namespace fs = std::filesystem;
+  NamedTemplates found;
+  auto add = [&](const std::string& name, const std::string& path) {
+    found[name] = {read_file(path, kMaxTemplateBytes), path};
+  };
+  if (const std::string path = folder + "/chat_template.jinja"; fs::is_regular_file(path))
+    add("default", path);
+  if (const std::string more = folder + "/additional_chat_templates"; fs::is_directory(more))
+    for (const auto& entry : fs::directory_iterator(more))
+      if (entry.path().extension() == ".jinja" && entry.is_regular_file())
+        add(entry.path().stem().string(), entry.path().string());
+  if (!found.empty()) return found;
   const std::string legacy = folder + "/chat_template.json";
-  if (std::filesystem::is_regular_file(legacy))
-    if (auto text = template_in(load_json(legacy, kMaxTemplateBytes * 2), legacy))
-      return Template(*text, legacy);
-  const std::string config = folder + "/tokenizer_config.json";
-  if (auto text = template_in(tokenizer_config, config))
-    return Template(*text, config + ": chat_template");
-  return std::nullopt;
+  if (fs::is_regular_file(legacy)) {
+    found = templates_in(load_json(legacy, kMaxTemplateBytes * 2), legacy + ": chat_template");
+    if (!found.empty()) return found;
+  }
+  return templates_in(tokenizer_config, folder + "/tokenizer_config.json: chat_template");
 }
 
 /// As transformers hands a message to a template.
@@ -90,10 +110,12 @@ String ChatTemplateFile::render(const Value& record, const std::string& who,
   context.set(Value("add_generation_prompt"), Value(false));
   for (const auto& [name, value] : record.entries().entries) context.set(name, value);
   context.set(Value("messages"), Value::list(std::move(seen)));
-  return body.render(Value::dict(std::move(context)), options);
+  const Value* tools = context.find_name("tools");
+  const bool tool_use = with_tools && tools && !tools->is(Value::Kind::kNone);
+  return (tool_use ? *with_tools : body).render(Value::dict(std::move(context)), options);
 }
 
-ChatTemplateFile load_chat_template(const std::string& folder) {
+ChatTemplateFile load_chat_template(const std::string& folder, const std::string& name) {
   const std::string config_path = folder + "/tokenizer_config.json",
                     map_path = folder + "/special_tokens_map.json";
   json config = json::object();
@@ -104,13 +126,23 @@ ChatTemplateFile load_chat_template(const std::string& folder) {
     check<FormatError>(config.is_object(), "{}: must be an object", config_path);
     add_tokens(config, tokens);
   }
-  auto found = find_template(folder, config);
+  const NamedTemplates found = find_templates(folder, config);
   check<FormatError>(
-      found.has_value(),
+      !found.empty(),
       "{}: has no chat template (chat_template.jinja, chat_template.json, or chat_template in "
       "tokenizer_config.json)",
       folder);
-  return {std::move(*found), std::move(tokens)};
+  const auto wanted = found.find(name.empty() ? "default" : name);
+  if (wanted == found.end()) {
+    std::string known;
+    for (const auto& [other, text] : found) known += (known.empty() ? "" : ", ") + other;
+    fail<FormatError>("{}: has no chat template named \"{}\"; it has {}", folder,
+                      name.empty() ? "default" : name, known);
+  }
+  ChatTemplateFile file{Template(wanted->second.text, wanted->second.who), std::move(tokens)};
+  if (const auto tools = found.find("tool_use"); name.empty() && tools != found.end())
+    file.with_tools = Template(tools->second.text, tools->second.who);
+  return file;
 }
 
 }  // namespace ocellus::jinja

@@ -136,8 +136,11 @@ TEST_CASE("dataset: each damaged record is one sentence with its line") {
         "x.jsonl line 2: \"messages\" must be a list with at least one message");
   CHECK(complaint(R"({"messages":["hi"]})") ==
         "x.jsonl line 2: message 1 must be an object with \"role\" and \"content\"");
-  CHECK(complaint(R"({"messages":[{"role":"boss","content":"x"}]})") ==
-        "x.jsonl line 2: message 1 has the role \"boss\"; known are system, user and assistant");
+  CHECK(complaint(R"({"messages":[{"role":"<|end|>","content":"x"}]})") ==
+        "x.jsonl line 2: message 1 has the role \"<|end|>\"; a role is a word of letters, digits, _ and "
+        "-, at most 64");
+  CHECK(complaint(R"({"tools":{},"messages":[{"role":"user","content":"x"},)" + std::string(kAnswer)) ==
+        "x.jsonl line 2: \"tools\" must be a list");
   CHECK(complaint(R"({"messages":[{"role":"user"}]})") ==
         "x.jsonl line 2: message 1 needs \"content\", a string or a list of parts");
   CHECK(complaint(R"({"messages":[{"role":"user","content":[{"type":"image_url"}]}]})") ==

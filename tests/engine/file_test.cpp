@@ -1,8 +1,10 @@
 #include "engine/file.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -153,4 +155,27 @@ TEST_CASE("file: hashes are XXH3-64 of the bytes") {
   put(folder / "a", bytes);
   CHECK(file_hash(folder / "a") == hash_bytes(bytes));
   CHECK(contains(message_of<FormatError>([&] { file_hash(folder / "b"); }), "No such file"));
+}
+
+TEST_CASE(
+    "file: one that is cut short while mapped ends the process with a sentence and the status") {
+  const Scratch folder;
+  const std::string path = folder / "data.tar", said = folder / "said";
+  put(path, std::string(1 << 16, 'x'));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int fd = ::open(said.c_str(), O_WRONLY | O_CREAT, 0600);
+    ::dup2(fd, STDERR_FILENO);
+    end_on_shrunken_files(3);
+    const MappedFile map(path);
+    if (::truncate(path.c_str(), 0) != 0) ::_exit(1);
+    ::_exit(map.data()[1 << 15] == 'x' ? 0 : 2);  // not reached
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 3);
+  CHECK(read_file(said) ==
+        "ocellus: " + path +
+            ": the file became shorter, or could not be read, while it was in use\n");
 }

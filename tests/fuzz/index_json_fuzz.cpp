@@ -1,7 +1,7 @@
 // Fuzz target: model.safetensors.index.json. Beside it lie two small shards and, one folder up, a
 // file that must never be opened. Any bytes either are refused with a FormatError, or every name
 // reads.
-// needs: nn/checkpoint_file.cpp nn/module.cpp autograd/tape.cpp engine/tensor.cpp engine/shape.cpp engine/file.cpp
+// needs: nn/checkpoint_file.cpp nn/module.cpp nn/parameter_budget.cpp autograd/tape.cpp engine/tensor.cpp engine/shape.cpp engine/file.cpp
 // needs: engine/json.cpp engine/parallel.cpp engine/memory/*.cpp engine/cpu/copy.cpp engine/cpu/elementwise.cpp engine/cpu/reduce.cpp
 #include <cstdint>
 #include <cstdio>

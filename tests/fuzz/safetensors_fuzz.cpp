@@ -1,6 +1,6 @@
 // Fuzz target: safetensors. Any bytes either are refused with a FormatError or give tensors that lie
 // inside the file and read as the shape that the header declares.
-// needs: nn/checkpoint_file.cpp nn/module.cpp autograd/tape.cpp engine/tensor.cpp engine/shape.cpp engine/file.cpp
+// needs: nn/checkpoint_file.cpp nn/module.cpp nn/parameter_budget.cpp autograd/tape.cpp engine/tensor.cpp engine/shape.cpp engine/file.cpp
 // needs: engine/json.cpp engine/parallel.cpp engine/memory/*.cpp engine/cpu/copy.cpp engine/cpu/elementwise.cpp engine/cpu/reduce.cpp
 #include <cstdint>
 #include <cstdio>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Do transformers and peft open what Ocellus writes, and compute the same?
 
-    tests/interop/peft_and_transformers.py build/cpu/ocellus [WORK_FOLDER]
+    tests/interop/peft_and_transformers.py build/cpu/ocellus [WORK_FOLDER [PART…]]
 
 Run by hand; needs torch, transformers and peft, and says that it skips without them. Trains small models,
 exports, merges and adapts with the program, opens the results in Python and compares numbers that both
@@ -9,6 +9,7 @@ sides print. Last line: N passed, N failed, N skipped.
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ except ImportError as missing:
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.path.abspath(sys.argv[1])
-passed = failed = 0
+passed = failed = skipped = 0
 
 
 def check(name, holds, note=""):
@@ -223,14 +224,170 @@ def stored_types(work):
             check(f"stored/{kind}", False, str(error)[:600])
 
 
+def all_families():
+    """name: (config, class) — one small random model of every class that Ocellus has."""
+    t = transformers
+    common = dict(vocab_size=96, hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
+                  max_position_embeddings=64, pad_token_id=0, bos_token_id=2, eos_token_id=1)
+    grouped = dict(common, num_key_value_heads=2)
+    causal = {
+        "llama": (t.LlamaConfig, grouped), "mistral": (t.MistralConfig, dict(grouped, sliding_window=5)),
+        "qwen2": (t.Qwen2Config, grouped),
+        "qwen2_sliding": (t.Qwen2Config, dict(grouped, use_sliding_window=True, sliding_window=4, max_window_layers=1)),
+        "qwen3": (t.Qwen3Config, dict(grouped, head_dim=8)), "gemma": (t.GemmaConfig, dict(grouped, head_dim=8)),
+        "gemma2": (t.Gemma2Config, dict(grouped, head_dim=8, query_pre_attn_scalar=7, sliding_window=4)),
+        "gemma3_text": (t.Gemma3TextConfig, dict(grouped, head_dim=8, query_pre_attn_scalar=9, sliding_window=4)),
+        "gpt2": (t.GPT2Config, dict(vocab_size=96, n_embd=24, n_layer=3, n_head=4, n_positions=64, n_inner=36,
+                                    bos_token_id=2, eos_token_id=1, pad_token_id=0)),
+        "gpt_neox": (t.GPTNeoXConfig, dict(common, num_attention_heads=2, rotary_pct=0.5, use_parallel_residual=False)),
+        "opt": (t.OPTConfig, dict(vocab_size=96, hidden_size=24, ffn_dim=40, num_hidden_layers=3, num_attention_heads=4,
+                                  max_position_embeddings=64, pad_token_id=0, bos_token_id=2, eos_token_id=1)),
+        "opt_350m": (t.OPTConfig, dict(vocab_size=96, hidden_size=24, ffn_dim=40, num_hidden_layers=3,
+                                       num_attention_heads=4, max_position_embeddings=64, word_embed_proj_dim=16,
+                                       do_layer_norm_before=False, pad_token_id=0, bos_token_id=2, eos_token_id=1)),
+        "mpt": (t.MptConfig, dict(vocab_size=96, d_model=24, n_layers=3, n_heads=4, max_seq_len=64)),
+    }
+    table = {k: (c(**a), t.AutoModelForCausalLM) for k, (c, a) in causal.items()}
+    t5 = dict(vocab_size=96, d_model=24, d_kv=6, d_ff=40, num_layers=2, num_heads=4, decoder_start_token_id=0)
+    bert = t.BertConfig(**{k: v for k, v in common.items() if not k.endswith("_id")})
+    eye = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, image_size=32, patch_size=8)
+    dino = {k: v for k, v in eye.items() if k != "intermediate_size"}
+    text = dict(vocab_size=96, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+                max_position_embeddings=16)
+    stages = dict(depths=[1, 2, 1], num_stages=3)
+    table.update({
+        "t5": (t.T5Config(**t5), t.T5ForConditionalGeneration),
+        "t5_1_1": (t.T5Config(feed_forward_proj="gated-gelu", tie_word_embeddings=False, **t5), t.T5ForConditionalGeneration),
+        "mt5": (t.MT5Config(**t5), t.MT5ForConditionalGeneration),
+        "bert": (bert, t.BertModel), "bert_mlm": (bert, t.BertForMaskedLM),
+        "vit": (t.ViTConfig(**eye), t.ViTModel),
+        "clip": (t.CLIPConfig(text_config=dict(text, eos_token_id=95), vision_config=eye, projection_dim=12), t.CLIPModel),
+        "clip_vision": (t.CLIPVisionConfig(**eye), t.CLIPVisionModel),
+        "clip_text": (t.CLIPTextConfig(eos_token_id=95, **text), t.CLIPTextModel),
+        "siglip": (t.SiglipConfig(text_config=text, vision_config=eye), t.SiglipModel),
+        "siglip_vision": (t.SiglipVisionConfig(**eye), t.SiglipVisionModel),
+        "dinov2": (t.Dinov2Config(drop_path_rate=0.1, **dino), t.Dinov2Model),
+        "dinov2_swiglu": (t.Dinov2Config(use_swiglu_ffn=True, mlp_ratio=3, **dino), t.Dinov2Model),
+        "dinov2_registers": (t.Dinov2WithRegistersConfig(num_register_tokens=3, **dino), t.Dinov2WithRegistersModel),
+        "convnextv2": (t.ConvNextV2Config(hidden_sizes=[8, 12, 16], drop_path_rate=0.2, **stages), t.ConvNextV2Model),
+        "resnet": (t.ResNetConfig(embedding_size=8, hidden_sizes=[8, 12, 16], depths=[1, 2, 1], layer_type="basic"), t.ResNetModel),
+        "resnet_bottleneck": (t.ResNetConfig(embedding_size=8, hidden_sizes=[16, 24, 32], depths=[1, 1, 2]), t.ResNetModel),
+        "llava": (t.LlavaConfig(vision_config=t.CLIPVisionConfig(**eye), text_config=t.LlamaConfig(**grouped),
+                                image_token_index=5), t.LlavaForConditionalGeneration),
+    })
+    return table
+
+
+def random_model(config, model_class):
+    torch.manual_seed(7)
+    make = getattr(model_class, "from_config", None) or model_class
+    model = make(config).eval()
+    for n, p in [*model.named_parameters(), *model.named_buffers()]:
+        if n.endswith("running_var"):
+            p.uniform_(0.5, 2)
+        elif n.endswith("num_batches_tracked"):
+            p.fill_(17)
+        elif p.is_floating_point() and (isinstance(p, torch.nn.Parameter) or n.endswith("running_mean")):
+            p.normal_(0, 0.2)
+    return model
+
+
+def answers(model):
+    """What a model computes for a fixed input, all its outputs that are numbers in one row."""
+    torch.manual_seed(11)
+    ids, pixels, kind = torch.randint(6, 95, (2, 9)), torch.randn(2, 3, 32, 32), model.config.model_type
+    if kind == "llava":
+        out = model(input_ids=torch.cat([torch.full((2, 16), 5), ids], 1), pixel_values=pixels)
+    elif kind in ("clip", "siglip"):
+        out = model(input_ids=ids, pixel_values=pixels)
+    elif kind in ("t5", "mt5"):
+        out = model(input_ids=ids, decoder_input_ids=ids[:, :5])
+    elif model.main_input_name == "pixel_values":
+        out = model(pixels)
+    else:
+        out = model(ids)
+    return torch.cat([v.flatten() for v in out.values() if torch.is_tensor(v) and v.is_floating_point()])
+
+
+def families(work):
+    """Every class: from transformers through `export --to hf` and back to transformers, the same bits."""
+    for name, (config, model_class) in all_families().items():
+        try:
+            source, out = os.path.join(work, f"family-{name}"), os.path.join(work, f"family-{name}-out")
+            model = random_model(config, model_class)
+            model.save_pretrained(source)
+            ocellus("export", "--model", source, "--to", "hf", "--out", out, "--shard-mb", "1")
+            auto = transformers.AutoModelForCausalLM if model_class is transformers.AutoModelForCausalLM else model_class
+            again, loading = auto.from_pretrained(out, output_loading_info=True)
+            odd = {k: v for k, v in loading.items() if v and k in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+            check(f"family/{name}: exported, opened by transformers", torch.equal(answers(again.eval()), answers(model))
+                  and not odd, str(odd) if odd else "")
+            extra = sorted(f for f in os.listdir(source) if f.endswith(".json") and not os.path.exists(f"{out}/{f}"))
+            check(f"family/{name}: settings kept", not extra, str(extra))
+            mine = torch.cat([b.flatten().double() for _, b in sorted(model.named_buffers()) if b.numel()] or [torch.zeros(1)])
+            theirs = torch.cat([b.flatten().double() for _, b in sorted(again.named_buffers()) if b.numel()] or [torch.zeros(1)])
+            check(f"family/{name}: buffers kept", torch.equal(mine, theirs))
+        except Exception as error:
+            check(f"family/{name}", False, str(error)[:600])
+
+
+def vision_language_families(work):
+    """A run from a model folder writes config.json anew: of every text family, it must say the same model."""
+    global skipped
+    recipe, run = os.path.join(work, "recipe.toml"), os.path.join(work, "run-parts")
+    stage = "steps = 1"
+    with open(recipe, "w") as file:
+        file.write(RECIPE.format(connector="pixel_shuffle", factor=", factor = 2", stage="").replace("steps = 3", stage))
+    ocellus("train", recipe, "--out", run)
+    base = transformers.AutoConfig.from_pretrained(f"{run}/model")
+    for name, (config, model_class) in all_families().items():
+        if model_class is not transformers.AutoModelForCausalLM:
+            continue
+        try:
+            folder, out = os.path.join(work, f"vlm-{name}"), os.path.join(work, f"vlm-{name}-run")
+            shutil.copytree(f"{run}/model", folder)
+            config.vocab_size, config.pad_token_id = base.text_config.vocab_size, base.text_config.pad_token_id
+            whole = transformers.Idefics3Config(vision_config=base.vision_config, text_config=config,
+                                                image_token_id=base.image_token_id, scale_factor=2,
+                                                tie_word_embeddings=config.tie_word_embeddings)
+            try:
+                model = random_model(whole, transformers.Idefics3ForConditionalGeneration)
+                model(input_ids=torch.tensor([[7]]))
+            except AttributeError as error:  # transformers has no Idefics3 around this family
+                skipped += 1
+                print(f"skipped vlm/{name}: {error}")
+                continue
+            settings = open(f"{folder}/generation_config.json").read()
+            model.save_pretrained(folder)
+            settings = json.dumps(dict(json.loads(settings), temperature=0.7, top_p=0.9, do_sample=True))
+            with open(f"{folder}/generation_config.json", "w") as file:
+                file.write(settings)
+            text = RECIPE.format(connector="pixel_shuffle", factor=", factor = 2", stage="").replace("steps = 3", stage)
+            head, data = text.split("[tokenizer]")[0], text.split("[[data]]")[1]
+            with open(recipe, "w") as file:
+                file.write(head.split("[model]")[0] + f'[model]\nfrom = "{folder}"\n[[data]]' + data.replace("lr = 5e-2", "lr = 1e-30"))
+            ocellus("train", recipe, "--out", out)
+            again, loading = transformers.Idefics3ForConditionalGeneration.from_pretrained(f"{out}/model", output_loading_info=True)
+            odd = {k: v for k, v in loading.items() if v and k in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+            ids, pixels = torch.randint(10, 250, (1, 8)), torch.randn(1, 1, 3, 64, 64)
+            inputs = dict(input_ids=torch.cat([torch.full((1, 4), base.image_token_id), ids], 1), pixel_values=pixels)
+            want, got = model(**inputs).logits, again.eval()(**inputs).logits
+            check(f"vlm/{name}: trained at rate 0, opened by transformers", difference(got, want) < 1e-6 and not odd,
+                  f"rel {difference(got, want):.1e} {odd or ''}")
+            check(f"vlm/{name}: generation_config.json kept",
+                  json.load(open(f"{out}/model/generation_config.json")) == json.loads(settings))
+        except Exception as error:
+            check(f"vlm/{name}", False, str(error)[:900])
+
+
 with tempfile.TemporaryDirectory() as scratch, torch.no_grad():
     work_folder = sys.argv[2] if len(sys.argv) > 2 else scratch
     os.makedirs(work_folder, exist_ok=True)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.simplefilter("ignore")
-    stored_types(work_folder)
-    adapters_both_ways(work_folder)
-    trained_adapters(work_folder)
-print(f"{passed} passed, {failed} failed, 0 skipped")
+    parts = {f.__name__: f for f in (stored_types, families, vision_language_families, adapters_both_ways, trained_adapters)}
+    for part in sys.argv[3:] or parts:
+        parts[part](work_folder)
+print(f"{passed} passed, {failed} failed, {skipped} skipped")
 sys.exit(1 if failed else 0)

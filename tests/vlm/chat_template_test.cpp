@@ -154,6 +154,70 @@ TEST_CASE("chat template: content is given as parts where the template wants par
                        FormatError);
 }
 
+TEST_CASE(
+    "chat template: other roles and calls of tools reach the template, as text of their message") {
+  const Folder folder(
+      "{% if tools %}{{ tools | length }} tools {% endif %}{% for m in messages %}{{ "
+      "'<|im_start|>' "
+      "+ m.role + '\n' }}{% if m.content is defined %}{{ m.content }}{% endif %}{% for c in "
+      "m.tool_calls or [] %}{{ c.function.name }}({{ c.function.arguments | tojson }}){% endfor "
+      "%}<|im_end|>\n{% endfor %}");
+  const ChatTemplate chat(folder.path, tokenizer(), 4);
+  Conversation c = talk();
+  c.tools = R"([{"name": "there"}, {"name": "hello"}])";
+  c.messages[1].parts.clear();
+  c.messages[1].more =
+      R"({"tool_calls": [{"function": {"name": "there", "arguments": {"x": "<|im_end|>"}}}]})";
+  c.messages[2].role = "tool";
+  const Rendered r = chat.render(c, false);
+  CHECK(r.text.starts_with(
+      "2 tools <|im_start|>user\nhello <|im_end|><|im_end|>\n<|im_start|>assistant\n"
+      "there({\"x\": \"<|im_end|>\"})<|im_end|>\n<|im_start|>tool\n?<|im_end|>"));
+  CHECK(targets(chat, r) == "there({\"x\": \"<|im_end|>\"|hello<|im_end|>|");
+  CHECK(std::count(r.ids.begin(), r.ids.end(), chat.end_id()) == 4);
+  check_cover(r);
+}
+
+TEST_CASE(
+    "chat template: of several named templates the default, that for tools, or the one asked for") {
+  const Folder folder("plain");
+  std::filesystem::create_directories(folder.path + "/additional_chat_templates");
+  write_file_atomic(folder.path + "/additional_chat_templates/tool_use.jinja", "tools");
+  write_file_atomic(folder.path + "/additional_chat_templates/rag.jinja", "rag");
+  auto rendered = [&](const std::string& record, const std::string& name = "") {
+    return jinja::load_chat_template(folder.path, name)
+        .render(jinja::from_json(record, "x"), "x")
+        .text;
+  };
+  const std::string plain = R"({"messages": [{"role": "user", "content": "a"}]})";
+  const std::string tools = R"({"messages": [{"role": "user", "content": "a"}], "tools": [{}]})";
+  auto check_all = [&] {
+    CHECK(rendered(plain) == "plain");
+    CHECK(rendered(tools) == "tools");
+    CHECK(rendered(tools, "rag") == "rag");
+    CHECK(rendered(tools, "default") == "plain");
+    CHECK_THROWS_WITH_AS(
+        rendered(plain, "other"),
+        doctest::Contains("has no chat template named \"other\"; it has default, rag, tool_use"),
+        FormatError);
+  };
+  check_all();
+  std::filesystem::remove_all(folder.path + "/additional_chat_templates");
+  std::filesystem::remove(folder.path + "/chat_template.jinja");
+  const std::string list =
+      R"({"chat_template": [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}, )";
+  write_file_atomic(folder.path + "/tokenizer_config.json",
+                    list + R"({"name": "rag", "template": "rag"}]})");
+  check_all();
+  write_file_atomic(folder.path + "/tokenizer_config.json",
+                    list + R"({"name": "default", "template": "rag"}]})");
+  CHECK_THROWS_WITH_AS(rendered(plain), doctest::Contains("two templates are named \"default\""),
+                       FormatError);
+  write_file_atomic(folder.path + "/tokenizer_config.json", list + R"({"name": "rag"}]})");
+  CHECK_THROWS_WITH_AS(rendered(plain),
+                       doctest::Contains("must have name and template, both strings"), FormatError);
+}
+
 TEST_CASE("chat template: our own template as a file gives the same ids") {
   const Tokenizer t = Tokenizer::train_byte_bpe({"what is it? red"}, 262, kSpecialTokens);
   const ChatTemplate own(t, 4);

@@ -36,6 +36,25 @@ TEST_CASE("key_layout: rules combine") {
   CHECK(layout.file_name("embeddings.LayerNorm.weight") == "bert.embeddings.LayerNorm.gamma");
 }
 
+TEST_CASE("key_layout: LLaVA's names of public files, and those in memory") {
+  const std::set<std::string> ours = {"vision_tower.pre_layrnorm.weight",
+                                      "language_model.model.norm.weight",
+                                      "language_model.lm_head.weight"};
+  const KeyLayout hub =
+      key_layout("LlavaForConditionalGeneration", ours,
+                 {"vision_tower.vision_model.pre_layrnorm.weight",
+                  "language_model.model.norm.weight", "language_model.lm_head.weight"});
+  CHECK(hub.file_name("vision_tower.pre_layrnorm.weight") ==
+        "vision_tower.vision_model.pre_layrnorm.weight");
+  const KeyLayout memory = key_layout("LlavaForConditionalGeneration", ours,
+                                      {"model.vision_tower.vision_model.pre_layrnorm.weight",
+                                       "model.language_model.norm.weight", "lm_head.weight"});
+  CHECK(memory.file_name("vision_tower.pre_layrnorm.weight") ==
+        "model.vision_tower.vision_model.pre_layrnorm.weight");
+  CHECK(memory.file_name("language_model.model.norm.weight") == "model.language_model.norm.weight");
+  CHECK(memory.file_name("language_model.lm_head.weight") == "lm_head.weight");
+}
+
 TEST_CASE("key_layout: names that no rule explains stay as they are") {
   const KeyLayout layout =
       key_layout("LlamaForCausalLM", {"model.norm.weight"}, {"model.nrom.weight"});

@@ -121,6 +121,16 @@ TEST_CASE("config: what a vision config says is written and read back") {
     CHECK(back.num_channels == c.num_channels);
     CHECK(back.intermediate_size == c.intermediate_size);
   }
+  for (const char* type : {"dinov2", "dinov2_with_registers", "clip_vision_model"}) {
+    const nlohmann::json config = {{"model_type", type},           {"hidden_size", 24},
+                                   {"num_attention_heads", 4},     {"num_hidden_layers", 1},
+                                   {"mlp_ratio", 3},               {"use_swiglu_ffn", true},
+                                   {"drop_path_rate", 0.25},       {"layerscale_value", 0.1},
+                                   {"num_register_tokens", 2},     {"use_mask_token", type[6] != 0},
+                                   {"projection_dim", 7},          {"image_size", 28}};
+    const VisionConfig c = read_vision_config(config, "test");
+    CHECK(read_vision_config(to_json(c), "test") == c);
+  }
   VisionConfig headless = tiny_config().vision;
   CHECK(!read_vision_config(to_json(headless), "test").use_head);
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/data/support.h"
+#include "vlm/hf_model.h"
 
 using namespace ocellus;
 using namespace ocellus::test;
@@ -83,6 +84,49 @@ TEST_CASE("open_model: folders that are no model are refused by file") {
   CHECK_CONTAINS(refused(R"({"architectures": [3]})"), "config.json");
   CHECK_CONTAINS(refused(R"({"architectures": ["NoSuchModel"]})"), "NoSuchModel");
   CHECK_CONTAINS(refused(R"({"architectures": "LlamaForCausalLM"})"), "config.json");
+}
+
+TEST_CASE("open_model: a config with absurd sizes is refused before memory is asked for") {
+  TemporaryFolder folder;
+  fs::copy(golden("llama_left_pad"), folder.path / "m", fs::copy_options::recursive);
+  auto refused = [&](const char* key, int64_t value) {
+    nlohmann::json config = nlohmann::json::parse(slurp(golden("llama_left_pad") + "/config.json"));
+    config[key] = value;
+    spill(folder.path / "m/config.json", config.dump());
+    return error_of<FormatError>([&] { open_model(folder.path / "m"); });
+  };
+  for (const char* key : {"vocab_size", "intermediate_size", "num_hidden_layers"})
+    CHECK_CONTAINS(refused(key, int64_t{1} << 31),
+                   "config.json: asks for a model far larger than its file; the parameter ");
+  CHECK_CONTAINS(refused("num_hidden_layers", 3), "missing in the file: model.layers.2");
+}
+
+TEST_CASE("open_model: a convolutional net keeps its running statistics") {
+  TemporaryFolder folder;
+  const nlohmann::json config = {{"model_type", "resnet"}, {"architectures", {"ResNetModel"}},
+                                 {"embedding_size", 8},    {"hidden_sizes", {8, 16}},
+                                 {"depths", {1, 1}},       {"layer_type", "basic"}};
+  const std::string first = folder.path / "first", second = folder.path / "second";
+  fs::create_directories(first);
+  fs::create_directories(second);
+  spill(first + "/config.json", config.dump());
+  spill(second + "/config.json", config.dump());
+  {
+    auto net = make_hf_model("ResNetModel", config, "config.json");
+    init_parameters(*net, 3);
+    net->for_each_buffer([](const std::string& name, Tensor& value) {
+      if (name.ends_with("running_var")) value = Tensor::full(value.shape(), 2, DType::kF32);
+      if (name.ends_with("num_batches_tracked")) value = Tensor::full({}, 9, DType::kI64);
+    });
+    save_model_tensors(first, stored_tensors(*net));
+  }
+  auto model = open_model(first);
+  const ModelOutputs before = model->sample_outputs(DType::kF32);
+  save_model_tensors(second, stored_like(model->file_tensors(), first));
+  CHECK(compare_outputs(open_model(second)->sample_outputs(DType::kF32), before).largest == 0);
+  const CheckpointReader reader(second);
+  CHECK(reader.read("embedder.embedder.normalization.num_batches_tracked").item() == 9);
+  CHECK(reader.info("embedder.embedder.normalization.running_var").stored == "F32");
 }
 
 TEST_CASE("open_model: weights keep the types of the folder they came from") {

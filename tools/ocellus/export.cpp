@@ -52,7 +52,8 @@ Outcome export_hf(const Arguments& a, OutputFolder& out) {
   auto tensors = stored_like(model->file_tensors(), folder);
   if (!a.dtype.empty())
     for (auto& [name, tensor] : tensors)
-      tensor = tensor.to(choose_dtype(a.dtype, {DType::kF32, DType::kBF16}));
+      if (is_floating(tensor.dtype()))
+        tensor = tensor.to(choose_dtype(a.dtype, {DType::kF32, DType::kBF16}));
   out.copy_settings(folder);
   if (!a.dtype.empty()) {
     const std::string path = out.path() + "/config.json";

@@ -56,37 +56,59 @@ std::vector<Image> read_images(const std::vector<std::string>& files) {
   return images;
 }
 
-// Answers the conversation so far; text is handed to `show` as it becomes complete.
-std::string answer(LoadedVlm& loaded, const Conversation& conversation,
-                   const std::vector<Image>& images, const Arguments& a,
-                   const std::function<void(const std::string&)>& show) {
-  StopRecording stop;
-  PreparedSample sample;
-  sample.rendered = loaded.chat->render(conversation, true);
-  sample.labels.assign(sample.rendered.ids.size(), -100);
-  for (const Image& image : images) sample.images.push_back(loaded.processor.resized(image));
-  const Batch batch = collate({sample}, *loaded.chat, loaded.processor);
-  GenerateOptions options = generate_options(a, loaded.chat->tokenizer());
-  options.stop_tokens = loaded.chat->stop_ids();
-  options.banned_tokens = loaded.chat->banned_ids();
-  StreamDecoder stream(loaded.chat->tokenizer());
+using Show = std::function<void(const std::string&)>;
+
+// Runs `generate` with what the chat stops at and bans; text is handed to `show` as it becomes
+// complete.
+std::string streamed(const ChatTemplate& chat, const Arguments& a, const Show& show,
+                     const std::function<Tokens(const GenerateOptions&)>& generate) {
+  GenerateOptions options = generate_options(a, chat.tokenizer());
+  options.stop_tokens = chat.stop_ids();
+  options.banned_tokens = chat.banned_ids();
+  StreamDecoder stream(chat.tokenizer());
   std::string text;
   auto emit = [&](const std::string& piece) {
     text += piece;
     if (show && !piece.empty()) show(piece);
   };
   auto tell = [&](const Tokens& ids) {
-    if (!loaded.chat->is_stop(ids[0])) emit(stream.push(static_cast<int32_t>(ids[0])));
+    if (!chat.is_stop(ids[0])) emit(stream.push(static_cast<int32_t>(ids[0])));
     return true;
   };
   if (options.beams == 1) options.on_tokens = tell;
-  const auto rows =
-      generate(loaded.model->language(),
-               {loaded.model->embed(batch.tensors), batch.tensors.ids, Tensor()}, options);
+  const Tokens row = generate(options);
   if (options.beams > 1)
-    for (int64_t id : rows[0]) tell({id});
+    for (int64_t id : row) tell({id});
   emit(stream.finish());
   return text;
+}
+
+// Answers the conversation so far.
+std::string answer(LoadedVlm& loaded, const Conversation& conversation,
+                   const std::vector<Image>& images, const Arguments& a, const Show& show) {
+  StopRecording stop;
+  PreparedSample sample;
+  sample.rendered = loaded.chat->render(conversation, true);
+  sample.labels.assign(sample.rendered.ids.size(), -100);
+  for (const Image& image : images) sample.images.push_back(loaded.processor.resized(image));
+  const Batch batch = collate({sample}, *loaded.chat, loaded.processor);
+  return streamed(*loaded.chat, a, show, [&](const GenerateOptions& options) {
+    return generate(loaded.model->language(),
+                    {loaded.model->embed(batch.tensors), batch.tensors.ids, Tensor()}, options)[0];
+  });
+}
+
+// The same by a language model without images.
+std::string answer(HfModel& model, const ChatTemplate& chat, const Conversation& conversation,
+                   const Arguments& a, const Show& show) {
+  const std::vector<int32_t> ids = chat.render(conversation, true).ids;
+  const auto length = static_cast<int64_t>(ids.size());
+  HfInputs in;
+  in.tensors["input_ids"] = Tensor::from(Tokens(ids.begin(), ids.end()), {1, length});
+  return streamed(chat, a, show, [&](const GenerateOptions& options) {
+    const Tokens all = model.generate(in, options).to_vector<int64_t>();
+    return Tokens(all.begin() + length, all.end());
+  });
 }
 
 Message user_message(const std::string& text, size_t images) {
@@ -158,11 +180,9 @@ int run_generate(const Arguments& a) {
   return 0;
 }
 
-int run_chat(const Arguments& a) {
-  const ParameterDevice placed(choose_device(a.device));
-  use_threads(a.threads);
-  LoadedVlm loaded = load(a);
-  const std::vector<Image> images = read_images(a.images);
+// Lines of the terminal and answers in turn.
+int converse(size_t images,
+             const std::function<std::string(const Conversation&, const Show&)>& answer_to) {
   Conversation conversation;
   conversation.where = "chat";
   fmt::print(stderr, "Type a question; an empty line or Ctrl-D ends.\n");
@@ -170,9 +190,8 @@ int run_chat(const Arguments& a) {
   while (true) {
     fmt::print(stderr, "> ");
     if (!std::getline(std::cin, line) || line.empty()) break;
-    conversation.messages.push_back(
-        user_message(line, conversation.messages.empty() ? images.size() : 0));
-    const std::string text = answer(loaded, conversation, images, a, [](const std::string& piece) {
+    conversation.messages.push_back(user_message(line, conversation.messages.empty() ? images : 0));
+    const std::string text = answer_to(conversation, [](const std::string& piece) {
       fmt::print("{}", piece);
       std::fflush(stdout);
     });
@@ -180,6 +199,28 @@ int run_chat(const Arguments& a) {
     conversation.messages.push_back({"assistant", {{Part::Kind::kText, text}}});
   }
   return 0;
+}
+
+int run_chat(const Arguments& a) {
+  const ParameterDevice placed(choose_device(a.device));
+  use_threads(a.threads);
+  check_options(a.options);
+  const std::string architecture = text_architecture(a.model);
+  if (architecture.empty()) {
+    LoadedVlm loaded = load(a);
+    const std::vector<Image> images = read_images(a.images);
+    return converse(images.size(), [&](const Conversation& conversation, const Show& show) {
+      return answer(loaded, conversation, images, a, show);
+    });
+  }
+  check<UsageError>(a.images.empty(), "chat: {} takes no images", architecture);
+  const auto model =
+      load_hf_model(a.model, architecture, choose_dtype(a.dtype, {DType::kF32, DType::kF64}));
+  check<UsageError>(model->decoder(), "chat: {} is no causal language model", architecture);
+  const ChatTemplate chat(a.model, Tokenizer::load(a.model), 1);
+  return converse(0, [&](const Conversation& conversation, const Show& show) {
+    return answer(*model, chat, conversation, a, show);
+  });
 }
 
 void shared_options(Options& options, const std::shared_ptr<Arguments>& a) {
@@ -225,7 +266,7 @@ const RegisterCommand kGenerate({"generate", "one answer about images",
                                    options.json(a->json);
                                    return [a] { return run_generate(*a); };
                                  }});
-const RegisterCommand kChat({"chat", "a conversation about images in the terminal",
+const RegisterCommand kChat({"chat", "a conversation in the terminal, about images or without",
                              "ocellus chat --model runs/quickstart/model --image a.png",
                              [](Options& options) -> std::function<int()> {
                                auto a = std::make_shared<Arguments>();

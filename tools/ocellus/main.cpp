@@ -6,12 +6,14 @@
 #include <new>
 
 #include "engine/check.h"
+#include "engine/file.h"
 #include "tools/ocellus/command.h"
 
 int main(int argc, char** argv) {
   using namespace ocellus;
   std::signal(SIGXFSZ, SIG_IGN);  // a write beyond a limit is an error with a sentence, not a death
   std::signal(SIGPIPE, SIG_DFL);
+  end_on_shrunken_files(3);
   auto report = [](const char* what, int status) {
     fmt::print(stderr, "ocellus: {}\n", what);
     return status;

@@ -8,8 +8,8 @@
 namespace ocellus {
 namespace {
 
-int run(const std::string& model) {
-  const jinja::ChatTemplateFile chat = jinja::load_chat_template(model);
+int run(const std::string& model, const std::string& name) {
+  const jinja::ChatTemplateFile chat = jinja::load_chat_template(model, name);
   std::string line;
   for (int64_t number = 1; std::getline(std::cin, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
@@ -35,7 +35,11 @@ const RegisterCommand kTemplate(
        auto model = std::make_shared<std::string>();
        options.option("--model", *model, "folder with chat_template.jinja or tokenizer_config.json",
                       true);
-       return [model] { return run(*model); };
+       auto name = std::make_shared<std::string>();
+       options.option("--template", *name,
+                      "which of several named templates; else default, or tool_use where tools are "
+                      "given");
+       return [model, name] { return run(*model, *name); };
      }});
 
 }  // namespace
