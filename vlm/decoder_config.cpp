@@ -288,7 +288,7 @@ json rope_json(const RopeConfig& rope) {
 }
 
 // Whole numbers without a fraction, as configs have them; null for what is off.
-json number(double x) {
+json json_number(double x) {
   return x == std::round(x) ? json(static_cast<int64_t>(std::round(x))) : json(x);
 }
 json number_or_null(double x) { return x == 0 ? json() : json(x); }
@@ -317,7 +317,7 @@ void write_family(const DecoderConfig& c, json& out) {
     write_windows(c, out);
   if (type == "gemma2" || type == "gemma3_text") {
     const double scalar = 1 / (c.attention_scale * c.attention_scale);
-    out["query_pre_attn_scalar"] = number(
+    out["query_pre_attn_scalar"] = json_number(
         std::fabs(scalar - std::round(scalar)) < 1e-9 * scalar ? std::round(scalar) : scalar);
     out["attn_logit_softcapping"] = number_or_null(c.attention_softcap);
     out["final_logit_softcapping"] = number_or_null(c.logit_softcap);
