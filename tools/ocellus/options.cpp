@@ -61,7 +61,7 @@ RegisterCommand::RegisterCommand(Command command) { all_commands().push_back(std
 
 namespace {
 // Commands of the contract that later work brings: named, so that asking for one says so.
-constexpr const char* kLater[] = {"check", "plan", "template", "metrics", "merge", "export", "study"};
+constexpr const char* kLater[] = {"check", "plan", "metrics", "study"};
 
 // A first argument that is neither an option nor the name of a command.
 void check_command(const std::string& name) {
