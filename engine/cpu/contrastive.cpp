@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/cpu/row_blocks.h"
 #include "engine/cpu/strided_loop.h"
 #include "engine/kernels/cross_entropy.h"
 #include "engine/rows/softmax_row.h"
@@ -23,11 +24,6 @@ RowSums total(const std::vector<RowSums>& rows) {
     sum.dbias += row.dbias;
   }
   return sum;
-}
-
-// Half of a chunk of a plain loop: each element costs an exponential or two.
-int64_t similarity_rows_per_chunk(int64_t n) {
-  return std::max<int64_t>(1, kChunkElements / 2 / std::max<int64_t>(1, n));
 }
 
 ContrastiveOut result(const RowSums& sums, const Tensor& dlogits, bool gradient) {
@@ -78,7 +74,7 @@ std::vector<A> column_log_sums(const A* x, int64_t n, A scale) {
   constexpr int64_t kColumns = 64;
   std::vector<A> log_sums(static_cast<size_t>(n));
   parallel_for(
-      (n + kColumns - 1) / kColumns, similarity_rows_per_chunk(n * kColumns),
+      (n + kColumns - 1) / kColumns, exponential_rows_per_chunk(n * kColumns),
       [&](int64_t first, int64_t last) {
         for (int64_t block = first; block < last; ++block) {
           const int64_t begin = block * kColumns, width = std::min(kColumns, n - begin);
@@ -133,7 +129,7 @@ ContrastiveOut sigmoid_contrastive_forward(OnCpu, Tensor similarity, double log_
     using A = typename decltype(tag)::type;
     A* x = similarity.mutable_data<A>("sigmoid_contrastive");
     const A scale = static_cast<A>(std::exp(log_scale)), offset = static_cast<A>(bias);
-    parallel_for(n, similarity_rows_per_chunk(n), [&](int64_t begin, int64_t end) {
+    parallel_for(n, exponential_rows_per_chunk(n), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
         rows[static_cast<size_t>(i)] = sigmoid_row(x + i * n, n, i, scale, offset, gradient);
     });
@@ -150,7 +146,7 @@ ContrastiveOut softmax_contrastive_forward(OnCpu, Tensor similarity, double log_
     A* x = similarity.mutable_data<A>("softmax_contrastive");
     const A scale = static_cast<A>(std::exp(log_scale));
     const std::vector<A> column_log_sum = column_log_sums(x, n, scale);
-    parallel_for(n, similarity_rows_per_chunk(n), [&](int64_t begin, int64_t end) {
+    parallel_for(n, exponential_rows_per_chunk(n), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
         rows[static_cast<size_t>(i)] =
             softmax_row(x + i * n, n, i, scale, column_log_sum.data(), gradient);

@@ -2,16 +2,12 @@
 
 #include <algorithm>
 
+#include "engine/cpu/row_blocks.h"
 #include "engine/cpu/strided_loop.h"
 #include "engine/rows/softmax_row.h"
 
 namespace ocellus {
 namespace {
-
-// Half of what a chunk of a plain loop holds: each element costs an exponential.
-int64_t loss_rows_per_chunk(int64_t classes) {
-  return std::max<int64_t>(1, kChunkElements / 2 / std::max<int64_t>(1, classes));
-}
 
 }  // namespace
 
@@ -43,7 +39,7 @@ CrossEntropyOut cross_entropy_forward(OnCpu, const Tensor& logits_any, const Ten
     const T* x = logits.data<T>();
     A* log_sum = out.log_sum.mutable_data<A>("cross_entropy");
     std::vector<A> losses(static_cast<size_t>(rows));
-    parallel_for(rows, loss_rows_per_chunk(classes), [&](int64_t begin, int64_t end) {
+    parallel_for(rows, exponential_rows_per_chunk(classes), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t label = list[static_cast<size_t>(i)];
         const T* row = x + i * classes;
@@ -72,7 +68,7 @@ Tensor cross_entropy_backward(OnCpu, const Tensor& logits_any, const Tensor& lab
     T* dx = dlogits.mutable_data<T>("cross_entropy");
     const A* sums = log_sum.data<A>();
     const A seed = static_cast<A>(dloss.item());
-    parallel_for(rows, loss_rows_per_chunk(classes), [&](int64_t begin, int64_t end) {
+    parallel_for(rows, exponential_rows_per_chunk(classes), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const T* row = x + i * classes;
         T* to = dx + i * classes;

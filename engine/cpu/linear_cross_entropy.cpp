@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/cpu/row_blocks.h"
 #include "engine/cpu/strided_loop.h"
 #include "engine/cpu/tensor_gemm.h"
 #include "engine/kernels/cross_entropy.h"
@@ -35,8 +36,7 @@ Tensor gathered(const Tensor& x, const std::vector<int64_t>& rows) {
 template <class A>
 void losses_of_chunk(A* logits, int64_t rows, int64_t classes, const int64_t* labels, bool gradient,
                      A* losses) {
-  const int64_t grain = std::max<int64_t>(1, kChunkElements / 2 / std::max<int64_t>(1, classes));
-  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(rows, exponential_rows_per_chunk(classes), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       A* row = logits + i * classes;
       const A target = row[labels[i]];

@@ -16,6 +16,11 @@ inline int64_t rows_per_chunk(int64_t columns) {
   return std::max<int64_t>(1, kChunkElements / std::max<int64_t>(1, columns));
 }
 
+/// Rows a chunk where each element costs an exponential or two: half as many.
+inline int64_t exponential_rows_per_chunk(int64_t columns) {
+  return std::max<int64_t>(1, kChunkElements / 2 / std::max<int64_t>(1, columns));
+}
+
 /// RowBuffer<T> — a row as AccT<T>: the row itself where T is that already, else a widened copy.
 template <class T>
 class RowBuffer {

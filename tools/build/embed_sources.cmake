@@ -1,6 +1,7 @@
 # Writes OUTPUT, a C++ file that holds the text of the op sources (see tools/ocellus/embedded_sources.h).
 # Run as: cmake -DROOT=… -DOUTPUT=… -P tools/build/embed_sources.cmake
 file(GLOB sources RELATIVE ${ROOT} ${ROOT}/autograd/ops/*.cpp ${ROOT}/engine/scalar/*.h)
+list(REMOVE_ITEM sources engine/scalar/math.h)  # scalar functions, some named as ops are
 list(INSERT sources 0 autograd/ops.h autograd/checkpoint.h)
 set(out "#include \"tools/ocellus/embedded_sources.h\"\n\nnamespace ocellus {\nconst std::vector<EmbeddedSource>& embedded_sources() {\n  static const std::vector<EmbeddedSource> sources = {\n")
 foreach(source ${sources})
